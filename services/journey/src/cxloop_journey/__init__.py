@@ -1,0 +1,1 @@
+"""Links every touchpoint to one customer."""

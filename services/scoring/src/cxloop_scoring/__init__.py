@@ -1,0 +1,1 @@
+"""Keeps rolling service and experience metrics that are exact and explainable."""
