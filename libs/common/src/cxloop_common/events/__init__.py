@@ -1,0 +1,88 @@
+"""The events CX Loop exchanges: frozen pydantic models, one `type` each, carried as CloudEvents 1.0.
+
+`canonical` holds what senders report, `outcomes` what the services conclude from it, `cloudevents` the
+encoding on Kafka and HTTP. Within a topic's version a model only grows.
+"""
+
+from cxloop_common.events.base import CloudEvent, content_hash
+from cxloop_common.events.canonical import (
+    CANONICAL_EVENT,
+    CanonicalEvent,
+    CanonicalEventBase,
+    CustomerErased,
+    ResponseEvent,
+    Scale,
+    SurveyResponded,
+    SurveySent,
+    TicketAssigned,
+    TicketCreated,
+    TicketDeleted,
+    TicketEscalated,
+    TicketEvent,
+    TicketMerged,
+    TicketReplied,
+    TicketStatusChanged,
+    TicketUpdated,
+    TouchpointRecorded,
+    Value,
+)
+from cxloop_common.events.cloudevents import (
+    EventDecodeError,
+    decode_event,
+    encode_event,
+    event_data,
+    event_headers,
+    from_structured,
+    to_structured,
+)
+from cxloop_common.events.outcomes import (
+    AlertRecord,
+    ContextCard,
+    IdentifierVersion,
+    JourneyChange,
+    JourneyChanged,
+    Owner,
+    ScoreLink,
+    ScoreRecorded,
+    ScoreSummary,
+)
+
+__all__ = [
+    "CANONICAL_EVENT",
+    "AlertRecord",
+    "CanonicalEvent",
+    "CanonicalEventBase",
+    "CloudEvent",
+    "ContextCard",
+    "CustomerErased",
+    "EventDecodeError",
+    "IdentifierVersion",
+    "JourneyChange",
+    "JourneyChanged",
+    "Owner",
+    "ResponseEvent",
+    "Scale",
+    "ScoreLink",
+    "ScoreRecorded",
+    "ScoreSummary",
+    "SurveyResponded",
+    "SurveySent",
+    "TicketAssigned",
+    "TicketCreated",
+    "TicketDeleted",
+    "TicketEscalated",
+    "TicketEvent",
+    "TicketMerged",
+    "TicketReplied",
+    "TicketStatusChanged",
+    "TicketUpdated",
+    "TouchpointRecorded",
+    "Value",
+    "content_hash",
+    "decode_event",
+    "encode_event",
+    "event_data",
+    "event_headers",
+    "from_structured",
+    "to_structured",
+]
