@@ -140,7 +140,7 @@ class Child:
         self._await_status(stopped=False)
 
     def last_lines(self, count: int = 15) -> list[str]:
-        """The last lines that this run of the program wrote to its log."""
+        """Return the last lines that this run of the program wrote to its log."""
         return last_lines(self.program.log, count, start=self._log_start)
 
     def _send(self, command: bytes) -> None:
@@ -173,7 +173,7 @@ class Child:
 
 
 def last_lines(path: Path, count: int, *, start: int = 0) -> list[str]:
-    """The last `count` lines that are not empty, of the part of a log that begins at `start` bytes."""
+    """Return the last `count` lines that are not empty, of a log's part from `start` bytes on."""
     if not path.exists():
         return []
     with path.open("rb") as file:
@@ -184,7 +184,7 @@ def last_lines(path: Path, count: int, *, start: int = 0) -> list[str]:
 
 
 def leftovers(owner: str) -> list[psutil.Process]:
-    """Processes of an earlier run that carry the mark `owner`, never one of this process's own line."""
+    """Find processes of an earlier run that carry the mark `owner`, never one of this process's own line."""
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found: list[psutil.Process] = []
     for process in psutil.process_iter():

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def read_lock(text: str | None = None) -> Lock:
 
 
 def cache_root() -> Path:
-    """The user's cache folder, or `CXLOOP_CACHE_DIR`."""
+    """Return the user's cache folder, or `CXLOOP_CACHE_DIR`."""
     chosen = os.environ.get("CXLOOP_CACHE_DIR")
     return Path(chosen).expanduser().resolve() if chosen else platformdirs.user_cache_path("cxloop")
 
@@ -131,9 +131,7 @@ class JarCache:
                 damaged.append(jar)
                 continue
             mark = [stat.st_size, stat.st_mtime_ns]
-            if stat.st_size == jar.size and (
-                seen.get(jar.filename) == mark or sha256_of(path) == jar.sha256
-            ):
+            if stat.st_size == jar.size and (seen.get(jar.filename) == mark or sha256_of(path) == jar.sha256):
                 now[jar.filename] = mark
             else:
                 damaged.append(jar)
@@ -233,9 +231,11 @@ class JarCache:
         )
 
 
-def _reporter(advance: Callable[[int], None]) -> Callable[[str, int], AbstractContextManager[Callable[[int], None]]]:
+def _reporter(
+    advance: Callable[[int], None],
+) -> Callable[[str, int], AbstractContextManager[Callable[[int], None]]]:
     @contextlib.contextmanager
-    def one_file(_name: str, _total: int) -> Iterator[Callable[[int], None]]:
+    def one_file(_name: str, _total: int) -> Generator[Callable[[int], None], None, None]:
         yield advance
 
     return one_file

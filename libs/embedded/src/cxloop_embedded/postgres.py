@@ -18,10 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import psutil
 from filelock import FileLock
-from typing_extensions import Self
 
 from cxloop_embedded.child import Child, Program, User, end_leftovers, last_lines, owner_of
 from cxloop_embedded.errors import EmbeddedError, NotRunningError, PostgresStartError
@@ -145,6 +145,14 @@ class EmbeddedPostgres:
             self._child = None
         return self.start()
 
+    def erase(self) -> None:
+        """Delete the cluster; raises FolderInUseError while another run has it. Ends leftovers first."""
+        self.stop()
+        with hold(self.data_dir, "postgres"):
+            end_leftovers(self._owner, stop_signal=signal.SIGINT)
+            self._end_orphaned_postmaster()
+            shutil.rmtree(self._cluster, ignore_errors=True)
+
     def suspend(self) -> None:
         """SIGSTOP the postmaster: no new connections; those that are open go on."""
         self._running().suspend()
@@ -247,7 +255,7 @@ class EmbeddedPostgres:
         version = (self._cluster / "PG_VERSION").read_text(encoding="utf-8").strip()
         if version != str(MAJOR):
             raise EmbeddedError(
-                f"{self._cluster} was made by PostgreSQL {version}, and this version of CX Loop runs {MAJOR}.\n"
+                f"{self._cluster} was made by PostgreSQL {version}, and this CX Loop runs {MAJOR}.\n"
                 "Start with --fresh to make a new one, or name another folder with --data-dir."
             )
 
@@ -327,7 +335,7 @@ def _binary(name: str) -> Path:
 
 
 def _unprivileged_user(data_dir: Path) -> User | None:
-    """The user to run as: None for our own, unless we are root, whom PostgreSQL refuses.
+    """Find the user to run as: None for our own, unless we are root, whom PostgreSQL refuses.
 
     As root, that user owns the data folder and gets the right to pass through (not to list) the folders
     above it and above the binaries.

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -24,13 +24,13 @@ class Progress(Protocol):
 
 
 @contextmanager
-def silent(_title: str, _total: int, /) -> Iterator[Callable[[int], None]]:
+def silent(_title: str, _total: int, /) -> Generator[Callable[[int], None], None, None]:
     """Show nothing."""
     yield lambda _received: None
 
 
 @contextmanager
-def on_stderr(title: str, total: int, /) -> Iterator[Callable[[int], None]]:
+def on_stderr(title: str, total: int, /) -> Generator[Callable[[int], None], None, None]:
     """Show a bar where standard error is a terminal, plain lines where it is not."""
     console = Console(stderr=True)
     if console.is_terminal:
