@@ -29,6 +29,8 @@ that `sources.yaml` or `alerting.yaml` name (`CXLOOP_SECRET_ZENDESK`), and the t
 
 _KUBERNETES_LINKS: Final = ("_SERVICE_HOST", "_SERVICE_PORT", "_TCP", "_TCP_ADDR", "_TCP_PORT", "_TCP_PROTO")
 
+_KUBERNETES_HINT: Final = "it looks like a Kubernetes service link; set enableServiceLinks: false in the pod"
+
 S = TypeVar("S", bound="ServiceSettings")
 
 
@@ -89,6 +91,7 @@ class ServiceSettings(BaseSettings):
     shared: ClassVar[frozenset[str]] = frozenset(
         {"kafka_bootstrap", "database_url", "api_tokens_file", "api_tokens"}
         | {"metrics_open", "log_level", "log_format"}
+        | {"topic_prefix", "partitions", "replication_factor", "create_topics"}
     )
 
     kafka_bootstrap: str = Field(pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$")
@@ -97,6 +100,20 @@ class ServiceSettings(BaseSettings):
     database_url: str = Field(pattern=r"^postgres(ql)?(\+asyncpg)?://\S+$", repr=False)
     """PostgreSQL to keep state in, `postgresql://user:password@host:port/name`; a service's own variable wins
     over the shared one. No default: a guess would hide a mistake."""
+
+    topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
+    """Put before every topic and group name, so that several installations can share a cluster; empty, because
+    most have one of their own."""
+
+    partitions: int = Field(default=12, ge=1, le=10_000)
+    """Partitions of each topic, fixed when it is made: another count would move keys between partitions. 12
+    divide evenly among 2, 3, 4, 6 or 12 workers."""
+
+    replication_factor: int = Field(default=1, ge=1, le=9)
+    """Copies of each record; 1 suits a single broker, production wants 3."""
+
+    create_topics: bool = True
+    """Whether missing topics are made at the start; off where the cluster's owners make them."""
 
     api_tokens_file: str | None = None
     """YAML file of API tokens; without it and `api_tokens` every protected call answers 401."""
@@ -208,10 +225,10 @@ def unknown_variables(cls: type[ServiceSettings], environ: Mapping[str, str]) ->
     problems: list[str] = []
     for name in sorted(environ):
         upper = name.upper()
-        if not upper.startswith(PREFIX) or upper in known or upper.startswith(others):
+        if not upper.startswith(PREFIX) or name in known or name.startswith(others):
             continue
-        if upper.endswith(_KUBERNETES_LINKS):
-            hint = "it looks like a Kubernetes service link; set enableServiceLinks: false in the pod"
+        if upper.endswith(_KUBERNETES_LINKS) or environ[name].startswith("tcp://"):
+            hint = _KUBERNETES_HINT
         elif nearest := difflib.get_close_matches(upper, sorted(known), n=1, cutoff=0.6):
             hint = f"did you mean {nearest[0]}?"
         else:
@@ -232,8 +249,10 @@ def _describe(cls: type[ServiceSettings], error: ValidationError) -> list[str]:
         set_name = next((name for name in names if os.environ.get(name)), names[-1])
         if item["type"] == "missing":
             problems.append(f"{' or '.join(reversed(names))}: not set; {_summary(cls.model_fields[field])}")
+        elif os.environ.get(set_name, "").startswith("tcp://"):
+            problems.append(f"{set_name}: {_KUBERNETES_HINT}")
         else:
-            problems.append(f"{set_name}: {item['msg']}")
+            problems.append(f"{set_name}: {item['msg'].removeprefix('Value error, ')}")
     return problems
 
 
@@ -271,11 +290,12 @@ def _bounds(field: FieldInfo) -> str:
         elif isinstance(rule, Le | Lt):
             most = f"{rule.le}" if isinstance(rule, Le) else f"< {rule.lt}"
         elif isinstance(rule, MinLen):
-            least = f"{rule.min_length} characters"
+            least = f"{rule.min_length}"
         elif isinstance(rule, MaxLen):
-            most = f"{rule.max_length} characters"
+            most = f"{rule.max_length}"
     if least or most:
-        return f"{least}..{most}" if least and most else least or most
+        unit = " characters" if field.annotation is str else ""
+        return f"{least}..{most}{unit}"
     annotation: Any = field.annotation
     if annotation is bool:
         return "`true`, `false`"

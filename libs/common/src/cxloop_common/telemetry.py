@@ -12,7 +12,7 @@ import traceback
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 from prometheus_client import (
@@ -99,11 +99,18 @@ def get_logger(name: str | None = None) -> structlog.stdlib.BoundLogger:
     )
 
 
-def configure_logging(service: str, level: str = "info", format: LogFormat = "json") -> None:  # noqa: A002 - the setting's name
-    """Send all logs of the process, ours and the libraries', to standard output, one JSON object a line.
+def configure_logging(
+    service: str,
+    level: str = "info",
+    format: LogFormat = "json",  # noqa: A002 - the setting's name
+    *,
+    stream: TextIO | None = None,
+) -> None:
+    """Send all logs of the process, ours and the libraries', to ``stream``: one JSON object a line.
 
-    Every line carries service, level, time and, while a request is answered, its id and trace. Exceptions
-    are written as type and code locations; their message only where it is known to hold no customer data.
+    ``stream`` is standard output unless given. Every line carries service, level, time and, while a request
+    is answered, its id and trace. Exceptions are written as type and code locations; their message only
+    where it is known to hold no customer data.
     """
 
     def add_service(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -119,6 +126,7 @@ def configure_logging(service: str, level: str = "info", format: LogFormat = "js
         add_service,
         _add_context,
         _describe_exception,
+        _first_line_of_asyncio,
         _withhold,
     ]
     structlog.configure(
@@ -136,7 +144,7 @@ def configure_logging(service: str, level: str = "info", format: LogFormat = "js
         if format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream if stream is not None else sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=[]), *shared],
@@ -197,6 +205,13 @@ def error_fields(error: BaseException) -> dict[str, Any]:
 def _frames(trace: TracebackType | None) -> list[str]:
     frames = traceback.extract_tb(trace)[-_FRAMES:]
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+
+
+def _first_line_of_asyncio(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut what asyncio adds to a lost task's message: the repr of its exception, with all that holds."""
+    if event.get("logger") == "asyncio":
+        event["event"] = str(event.get("event", "")).partition("\n")[0]
+    return event
 
 
 def _withhold(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -4,6 +4,7 @@ The outermost layer is plain ASGI: it names the request, keeps its trace, times 
 into an answer. Routes that must be fast are answered from that layer and pass through nothing else.
 """
 
+import asyncio
 import re
 import secrets
 import time
@@ -15,7 +16,7 @@ from typing import Any, Final
 from fastapi import Depends, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as ASGIScope
@@ -34,8 +35,13 @@ HotEndpoint = Callable[[Request], Awaitable[Response]]
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_CLIENT_LEFT: Final = 499  # nginx's number for it; nobody receives it, metrics and logs show it
+BODY_DEADLINE_S: Final = 30.0
+"""Time a request's body may take to arrive; hot routes set their own."""
+
 _UNMATCHED: Final = "(no route)"
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_DOCUMENTS: Final = frozenset({"/openapi.json", "/docs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,13 @@ class _HotRoute:
 class ServiceApp(FastAPI):
     """A FastAPI application inside the layer described above; made by `create_app`."""
 
-    def __init__(self, telemetry: Telemetry, max_request_bytes: int, **options: Any) -> None:
+    def __init__(
+        self, telemetry: Telemetry, max_request_bytes: int, body_deadline_s: float, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._telemetry_of_service = telemetry
         self._max_request_bytes = max_request_bytes
+        self._body_deadline_s = body_deadline_s
         self._hot: list[_HotRoute] = []
         self._hot_operations: dict[str, dict[str, Any]] = {}
 
@@ -109,13 +118,15 @@ class ServiceApp(FastAPI):
                 await self._answer_hot(hot, scope, receive, named)
             else:
                 await self._answer(super().__call__, scope, receive, named)
+        except ClientDisconnect:
+            get_logger(__name__).info("client_left", method=scope["method"])
         except Exception as error:  # noqa: BLE001 - the last place to log a crash under its request's id
             get_logger(__name__).error("request_crashed", method=scope["method"], **error_fields(error))
             if not status:
                 await internal_problem().response()(scope, receive, named)
         finally:
             seconds = time.perf_counter() - started
-            self._account(scope, hot, status, seconds)
+            self._account(scope, hot, status or _CLIENT_LEFT, seconds)
             tracing.traceparent.reset(trace_token)
             tracing.request_id.reset(id_token)
 
@@ -141,17 +152,26 @@ class ServiceApp(FastAPI):
         await response(scope, receive, send)
 
     async def _answer(self, app: ASGIApp, scope: ASGIScope, receive: Receive, send: Send) -> None:
-        """Pass on to FastAPI with a body that ends, one way or the other, at the size limit."""
+        """Pass on to FastAPI with a body that ends, one way or the other, within its size and time."""
         limit = self._max_request_bytes
         too_large = f"The body is larger than this service takes ({limit} bytes)."
         if _announced_bytes(scope) > limit:
             await Problem(413, detail=too_large).response()(scope, receive, send)
             return
         taken = 0
+        complete = False
+        deadline = asyncio.get_running_loop().time() + self._body_deadline_s
 
         async def limited() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, complete
+            if complete:  # from here on it only waits for the client to leave
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, "The body took too long.") from error
+            complete = not message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > limit:
                 raise HTTPException(413, too_large)  # FastAPI would turn any other exception here into a 400
@@ -191,7 +211,9 @@ def _template(scope: ASGIScope) -> str:
     own: dict[str, Any] = scope.get("fastapi") or {}
     matched: Any = own.get("effective_route_context") or scope.get("route")
     path = getattr(matched, "path_format", None) or getattr(matched, "path", None)
-    return path if isinstance(path, str) else _UNMATCHED
+    if isinstance(path, str):
+        return path
+    return scope["path"] if scope["path"] in _DOCUMENTS else _UNMATCHED
 
 
 @asynccontextmanager
@@ -209,6 +231,7 @@ def create_app(
     lifespan: Lifespan | None = None,
     metrics_open: bool = False,
     max_request_bytes: int = 1_048_576,
+    body_deadline_s: float = BODY_DEADLINE_S,
     description: str = "",
 ) -> ServiceApp:
     """Make a service's application, with health, readiness, metrics and problem answers in place.
@@ -219,6 +242,7 @@ def create_app(
     app = ServiceApp(
         telemetry,
         max_request_bytes,
+        body_deadline_s,
         title=title,
         version=version,
         description=description,

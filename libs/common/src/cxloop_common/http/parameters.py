@@ -2,12 +2,12 @@
 
 import difflib
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import get_flat_params
-from fastapi.params import ParamTypes
+from pydantic import BaseModel
 from starlette.requests import Request
 
 from cxloop_common.http.problems import Problem
@@ -56,21 +56,30 @@ class StrictQuery:
             return frozenset()
         cached = self._declared.get(id(dependant))
         if cached is None:
-            names = frozenset(
-                field.alias
-                for field in get_flat_params(dependant)
-                if getattr(field.field_info, "in_", None) == ParamTypes.query
-            )
+            names = frozenset(_declared_names(dependant))
             cached = self._declared[id(dependant)] = (dependant, names)
         return cached[1]
 
 
 def _dependant(request: Request) -> Dependant | None:
-    """Give the parameters of the matched route; an included router's route has them in a context of its own."""
+    """Give the matched route's parameters; a route of an included router has them in a context of its own."""
     own: dict[str, Any] = request.scope.get("fastapi") or {}
     matched: Any = own.get("effective_route_context") or request.scope.get("route")
     dependant = getattr(matched, "dependant", None)
     return dependant if isinstance(dependant, Dependant) else None
+
+
+def _declared_names(dependant: Dependant) -> Iterator[str]:
+    for field in dependant.query_params:
+        kind: object = field.field_info.annotation
+        if isinstance(kind, type) and issubclass(
+            kind, BaseModel
+        ):  # a model of parameters: Annotated[M, Query()]
+            yield from (member.alias or name for name, member in kind.model_fields.items())
+        else:
+            yield field.alias
+    for below in dependant.dependencies:
+        yield from _declared_names(below)
 
 
 def _known(declared: frozenset[str]) -> str:

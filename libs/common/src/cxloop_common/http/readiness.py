@@ -12,13 +12,15 @@ from cxloop_common.telemetry import error_fields, get_logger
 ReadinessCheck = Callable[[], Awaitable[str | None]]
 """Answers None if its part is fine, or a short sentence saying what is wrong, without customer data."""
 
-_PATIENCE_S: Final = 2.0
+PATIENCE_S: Final = 2.0
+"""Time a check gets; below the timeout of any prober."""
 
 
 class Readiness:
-    """The checks of one service; they run together, each within two seconds."""
+    """The checks of one service; they run together, each within ``patience_s``."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self._checks: dict[str, ReadinessCheck] = {}
 
     def register(self, name: str, check: ReadinessCheck) -> None:
@@ -47,10 +49,10 @@ class Readiness:
 
     async def _run(self, name: str, check: ReadinessCheck) -> str | None:
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(self._patience_s):
                 return await check()
         except TimeoutError:
-            return f"no answer within {_PATIENCE_S:g} s"
+            return f"no answer within {self._patience_s:g} s"
         except Exception as error:  # noqa: BLE001 - a check that breaks is a part that is not ready, and is named
             get_logger(__name__).warning("readiness_check_broke", check=name, **error_fields(error))
             return f"the check itself failed with {type(error).__name__}"
