@@ -93,6 +93,7 @@ def test_variables_of_other_services_and_tools_are_left_alone(environment: pytes
     environment.setenv("CXLOOP_JOURNEY_PORT", "1")
     environment.setenv("CXLOOP_SECRET_ZENDESK", "x")
     environment.setenv("CXLOOP_EMBEDDED_HEAP_MB", "384")
+    environment.setenv("CXLOOP_DATA_DIR", "/data")
     assert load_settings(ScoringSettings).port == 8102
 
 

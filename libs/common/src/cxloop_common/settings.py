@@ -27,6 +27,9 @@ OTHER_GROUPS: Final = ("CLI", "EMBEDDED", "SECRET", "TEST", "BENCH", "FAULT", "D
 """First words of variables that others read: the command line, the embedded broker and database, secrets
 that `sources.yaml` or `alerting.yaml` name (`CXLOOP_SECRET_ZENDESK`), and the test harnesses."""
 
+TOOL_VARIABLES: Final = frozenset({"CXLOOP_DATA_DIR", "CXLOOP_CACHE_DIR", "CXLOOP_MAVEN_URL"})
+"""Variables of `cxloop up` that carry no group; a service started beside it may see them."""
+
 _KUBERNETES_LINKS: Final = ("_SERVICE_HOST", "_SERVICE_PORT", "_TCP", "_TCP_ADDR", "_TCP_PORT", "_TCP_PROTO")
 
 _KUBERNETES_HINT: Final = "it looks like a Kubernetes service link; set enableServiceLinks: false in the pod"
@@ -102,8 +105,8 @@ class ServiceSettings(BaseSettings):
     over the shared one. No default: a guess would hide a mistake."""
 
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
-    """Put before every topic and group name, so that several installations can share a cluster; empty, because
-    most have one of their own."""
+    """Put before every topic and group name, so that several installations can share a cluster; empty,
+    because most have one of their own."""
 
     partitions: int = Field(default=12, ge=1, le=10_000)
     """Partitions of each topic, fixed when it is made: another count would move keys between partitions. 12
@@ -225,7 +228,7 @@ def unknown_variables(cls: type[ServiceSettings], environ: Mapping[str, str]) ->
     problems: list[str] = []
     for name in sorted(environ):
         upper = name.upper()
-        if not upper.startswith(PREFIX) or name in known or name.startswith(others):
+        if not upper.startswith(PREFIX) or name in known | TOOL_VARIABLES or name.startswith(others):
             continue
         if upper.endswith(_KUBERNETES_LINKS) or environ[name].startswith("tcp://"):
             hint = _KUBERNETES_HINT
