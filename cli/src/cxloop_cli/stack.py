@@ -293,12 +293,16 @@ class Stack:
                 )
                 for what, arguments in commands.items()
             }
-            outputs = {what: process.communicate()[0] for what, process in started.items()}
+            try:
+                outputs = {what: process.communicate()[0] for what, process in started.items()}
+            except BaseException:  # interrupted: leaving the block would wait for them
+                for process in started.values():
+                    process.kill()
+                raise
         for what, process in started.items():
             if process.returncode != 0:
-                raise StackError(
-                    f"Failed while {what} (exit code {process.returncode}).\n{_quoted(outputs[what].splitlines())}"
-                )
+                said = _quoted(outputs[what].splitlines())
+                raise StackError(f"Failed while {what} (exit code {process.returncode}).\n{said}")
         self._report("Topics and schemas are in place")
 
     def _refuse_given_up(self, waiting: Sequence[str]) -> None:
@@ -321,7 +325,7 @@ def _readiness(client: httpx.Client, url: str) -> str | None:
         answer = client.get(f"{url}/readyz")
     except httpx.HTTPError as error:
         return f"nothing ({type(error).__name__})"
-    return None if answer.status_code == httpx.codes.OK else f"{answer.status_code} {answer.text[:500]}"
+    return None if answer.is_success else f"{answer.status_code} {answer.text[:500]}"
 
 
 def _quoted(lines: list[str]) -> str:

@@ -1,6 +1,7 @@
 """`cxloop up`: the whole product on one machine, until Ctrl-C."""
 
 import os
+import shlex
 import signal
 import time
 from collections.abc import Generator
@@ -23,7 +24,7 @@ LOOK_EVERY_S = 1.0
 def up(
     data_dir: Annotated[
         Path,
-        typer.Option("--data-dir", envvar="CXLOOP_DATA_DIR", help="Folder that keeps data between runs."),
+        typer.Option("--data-dir", envvar="CXLOOP_DATA_DIR", help="Folder that keeps the data."),
     ] = Path(".cxloop"),
     port_base: Annotated[
         int, typer.Option("--port-base", min=1024, max=65000, help="Port of ingest; the others follow it.")
@@ -69,18 +70,12 @@ def summary(stack: Stack) -> Panel:
         places.add_row(Text(service, style="cyan"), url, Text(f"{url}/docs", style="dim"))
     places.add_row(Text("Kafka", style="cyan"), stack.bootstrap, "")
     places.add_row(Text("PostgreSQL", style="cyan"), _without_password(stack.database_url), "")
-    token = f"$(cat {_relative(stack.token_path)})"
+    curl = f'curl -H "Authorization: Bearer $(cat {shlex.quote(_relative(stack.token_path))})"'
     body = Table.grid()
     body.add_row(places)
     for title, command in (
-        (
-            "What happened to customers",
-            f'curl -H "Authorization: Bearer {token}" {stack.urls["scoring"]}/v1/scorecard',
-        ),
-        (
-            "Open cases",
-            f'curl -H "Authorization: Bearer {token}" "{stack.urls["alerting"]}/v1/cases?status=open"',
-        ),
+        ("Service beside experience", f"{curl} {stack.urls['scoring']}/v1/scorecard"),
+        ("Open cases", f"{curl} '{stack.urls['alerting']}/v1/cases?status=open'"),
         ("Alerts as they come", f"kcat -b {stack.bootstrap} -t cxloop.alerts.v1 -C -o end -f '%k %s\\n'"),
     ):
         body.add_row("")

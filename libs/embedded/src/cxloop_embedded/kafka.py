@@ -293,10 +293,10 @@ class EmbeddedKafka:
                 raise KafkaStartError(
                     f"Kafka ended while it was starting (exit code {child.exit_code}).",
                     log=self.log,
-                    lines=child.last_lines(),
-                    advice=_advice(child.last_lines()) or f"Its data is in {self.data_dir}.",
+                    lines=_without_frames(child.last_lines(100)),
+                    advice=_advice(child.last_lines(100)) or f"Its data is in {self.data_dir}.",
                 )
-            if _answers(port):
+            if answers(port):
                 return
             time.sleep(0.05)
         raise KafkaStartError(
@@ -311,6 +311,12 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\")
 
 
+def _without_frames(lines: list[str]) -> list[str]:
+    """Keep the last messages and drop the stack frames between them: those stay in the log."""
+    messages = [line for line in lines if not line.lstrip().startswith(("at ", "... "))]
+    return list(dict.fromkeys(messages))[-15:]
+
+
 def _advice(lines: list[str]) -> str:
     text = "\n".join(lines)
     if "OutOfMemoryError" in text:
@@ -322,11 +328,14 @@ def _advice(lines: list[str]) -> str:
     return ""
 
 
-def _answers(port: int) -> bool:
+def answers(port: int, *, timeout_s: float = 2.0) -> bool:
     """Whether a broker answers an ApiVersions request (v0), the first thing any client sends."""
     client = b"cxloop"
     body = struct.pack(">hhih", 18, 0, 1, len(client)) + client
-    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=2) as connection:
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection((LOOPBACK, port), timeout=timeout_s) as connection,
+    ):
         connection.sendall(struct.pack(">i", len(body)) + body)
         head = connection.recv(10, socket.MSG_WAITALL)
         if len(head) == 10:  # noqa: PLR2004 the bytes unpacked below

