@@ -293,6 +293,17 @@ async def test_a_body_beyond_the_limit_gets_413_whether_announced_or_not(client:
     assert (await client.post("/v1/scores", content=largest, headers=json_type)).status_code == 200
 
 
+async def test_an_announced_size_is_refused_before_a_byte_is_read(client: httpx.AsyncClient) -> None:
+    read: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(b"x")
+        yield b"x" * 4096
+
+    problem(await client.post("/v1/scores", content=body(), headers={"Content-Length": "4096"}), 413)
+    assert not read
+
+
 async def test_a_body_that_never_ends_gets_408() -> None:
     async def stalls() -> AsyncIterator[bytes]:
         yield b"{"
