@@ -28,7 +28,7 @@ class Repository:
                 self.end_headers()
                 self.wfile.write(content or b"")
 
-            def log_message(self, *_arguments: object) -> None:
+            def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002 its name there
                 """Keep the test's output clean."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

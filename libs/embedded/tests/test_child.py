@@ -108,7 +108,7 @@ def test_what_survives_owner_and_guard_is_found_by_its_mark_and_ended(tmp_path: 
 
 
 def test_a_process_of_another_folder_or_without_a_mark_is_never_ended(tmp_path: Path) -> None:
-    environments = ({}, {OWNER_VARIABLE: owner_of("test", tmp_path / "other")})
+    environments: tuple[dict[str, str], ...] = ({}, {OWNER_VARIABLE: owner_of("test", tmp_path / "other")})
     others = [
         subprocess.Popen([sys.executable, "-c", SLEEPER], env={**os.environ, **extra})  # noqa: S603 ours
         for extra in environments

@@ -259,6 +259,20 @@ class Supervisor:
         except xmlrpc.client.Fault as fault:
             if "ALREADY_STARTED" not in fault.faultString:
                 raise NotRunningError(f"{name} could not be started: {fault.faultString}") from fault
+            return
+        self._await_exec(name)
+
+    def _await_exec(self, name: str) -> None:
+        """Wait until the new process is more than a fork of supervisord.
+
+        A SIGTERM in that moment would be caught by supervisord's own handler and lost, and a stop right
+        after a start would take until SIGKILL.
+        """
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.status(name).pid or 0)
+            supervisor = psutil.Process(self.pid).cmdline()
+            while process.cmdline() == supervisor:
+                time.sleep(0.002)
 
     def stop_service(self, name: str) -> None:
         """Stop a service and keep it stopped; returns when it has ended."""
