@@ -71,12 +71,14 @@ class Stack:
         kafka_bootstrap: str | None = None,
         database_url: str | None = None,
         fresh: bool = False,
+        ready_within_s: float = READY_WITHIN_S,
         report: Report = lambda _line: None,
     ) -> None:
         """Describe a stack; nothing is started or written yet.
 
         `ports` by service; without it free ones are chosen once and kept with the data. `env` goes to the
-        services on top of our own environment. `fresh` deletes the data of earlier runs first.
+        services on top of our own environment. `fresh` deletes the data of earlier runs first;
+        `ready_within_s` bounds the wait for the services.
         """
         self.data_dir = data_dir.expanduser().resolve()
         self.services = tuple(services)
@@ -91,6 +93,7 @@ class Stack:
         self._fixed_ports = ports is not None
         self._env = dict(env or {})
         self._fresh = fresh
+        self._ready_within_s = ready_within_s
         self._report = report
         self._running = contextlib.ExitStack()
         self._supervisor: Supervisor | None = None
@@ -223,7 +226,7 @@ class Stack:
         self._supervisor = Supervisor(self.data_dir, [self._spec(service) for service in self.services])
         self._running.callback(self._supervisor.stop)
         self._supervisor.start()
-        self.wait_ready()
+        self.wait_ready(within_s=self._ready_within_s)
 
     def _erase(self) -> None:
         if self.kafka is not None:
