@@ -1,0 +1,1 @@
+"""The rules of scoring: facts, folds, observations, buckets, statistics. No clock, no I/O, no framework."""

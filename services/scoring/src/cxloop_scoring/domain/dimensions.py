@@ -1,0 +1,114 @@
+"""Dimensions: the names by which observations are told apart, and the values as they are stored."""
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+LONGEST_VALUE: Final = 128
+"""Bytes of a value (and of a declared name) that are kept; the rest is cut off at a character."""
+
+OTHER: Final = "__other__"
+"""Key of the group that is formed when answering, of all but the largest groups."""
+
+
+class DimensionNumber(IntEnum):
+    """Built-in dimensions as the buckets name them; declared ones get numbers from 100 on."""
+
+    TOTAL = 0
+    SOURCE = 1
+    CHANNEL = 2
+    CONTACT_TYPE = 3
+    TEAM = 4
+    AGENT = 5
+    TOUCHPOINT = 6
+    STAGE = 7
+    SEGMENT = 8
+    PRODUCT = 9
+    LOCATION = 10
+    SURVEY = 11
+    TAG = 12
+
+
+FIRST_DECLARED: Final = 100
+
+COLUMNS: Final[tuple[str, ...]] = (
+    "source",
+    "channel",
+    "contact_type",
+    "team",
+    "agent",
+    "touchpoint",
+    "stage",
+    "segment",
+    "product",
+    "location",
+    "survey",
+)
+"""Built-in dimensions with one value an observation; each is a column of the ledger, in this order."""
+
+TAG: Final = "tag"
+"""The built-in dimension with any number of values."""
+
+BUILT_IN: Final[Mapping[str, int]] = {name: number for number, name in enumerate((*COLUMNS, TAG), start=1)}
+"""Numbers of the built-in dimensions by name."""
+
+_COLUMN_NAMES: Final = frozenset(COLUMNS)
+
+
+class Dimensions(NamedTuple):
+    """What one observation is filed under; None where nothing is known.
+
+    `more` holds tags and declared dimensions as sorted pairs of name and value.
+    """
+
+    source: str | None = None
+    channel: str | None = None
+    contact_type: str | None = None
+    team: str | None = None
+    agent: str | None = None
+    touchpoint: str | None = None
+    stage: str | None = None
+    segment: str | None = None
+    product: str | None = None
+    location: str | None = None
+    survey: str | None = None
+    more: tuple[tuple[str, str], ...] = ()
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        """Iterate over name and value of everything that is known."""
+        for name, value in zip(COLUMNS, self, strict=False):
+            if value is not None:
+                yield name, value
+        yield from self.more
+
+    def named(self) -> dict[str, str]:
+        """Render as a mapping; tags are left out, for they have no single value."""
+        return {name: value for name, value in self.pairs() if name != TAG}
+
+
+def storable(text: str) -> str:
+    """Bring a name or value into the form that is stored: 128 bytes at most, no NUL (PostgreSQL has none)."""
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    if len(text) * 4 > LONGEST_VALUE and len(encoded := text.encode()) > LONGEST_VALUE:
+        text = encoded[:LONGEST_VALUE].decode(errors="ignore")
+    return text
+
+
+def filed_under(source: str, said: Mapping[str, str | None], tags: Iterable[str] = ()) -> Dimensions:
+    """File an observation under all that was said of its document; None and the empty text mean unknown."""
+    get = said.get
+    values = [get(name) or None for name in COLUMNS]
+    values[0] = source
+    more: tuple[tuple[str, str], ...] = ()
+    if tags or not _COLUMN_NAMES.issuperset(said):
+        declared = {
+            (name, value)
+            for name, value in said.items()
+            if value and name not in _COLUMN_NAMES and name != TAG
+        }
+        declared.update((TAG, tag) for tag in tags if tag)
+        if tag := said.get(TAG):
+            declared.add((TAG, tag))
+        more = tuple(sorted(declared))
+    return Dimensions(*values, more)

@@ -1,0 +1,73 @@
+"""Observations: what one document adds to the metrics, and the difference between two states of it."""
+
+from collections.abc import Iterable
+from enum import IntEnum
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
+
+from cxloop_common.identifiers import best_ranked
+from cxloop_scoring.domain.dimensions import Dimensions
+
+
+class Band(IntEnum):
+    """Where a score lies; the numbers are the ledger's."""
+
+    LOW = 0
+    MIDDLE = 1
+    HIGH = 2
+
+
+class Observation(NamedTuple):
+    """One value of one metric, with the time and the dimensions it counts under.
+
+    value: milliseconds, hundredths of a point of a score, or 0 and 1. at: microseconds since 1970, UTC.
+    customer: a hash of the customer hint, None for an anonymous document.
+    """
+
+    metric: int
+    value: int
+    band: int | None
+    at: int
+    customer: int | None
+    dimensions: Dimensions
+
+
+class Customer(NamedTuple):
+    """The customer hint of a document and its hash."""
+
+    hint: str | None
+    hash: int | None
+
+
+NO_CUSTOMER = Customer(None, None)
+
+
+@lru_cache(maxsize=65_536)
+def customer_of(identifiers: tuple[str, ...]) -> Customer:
+    """Choose the customer hint of an event and hash it to a signed 64-bit integer."""
+    hint = best_ranked(identifiers)
+    if hint is None:
+        return NO_CUSTOMER
+    digest = blake2b(hint.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return Customer(hint, int.from_bytes(digest, "big", signed=True))
+
+
+def differences(booked: Iterable[Observation], now: Iterable[Observation]) -> list[tuple[int, Observation]]:
+    """Give what has to be booked so that `booked` becomes `now`: pairs of sign and observation.
+
+    Both are multisets. Withdrawals (-1) come before additions (+1); what is in both is left alone.
+    """
+    count: dict[Observation, int] = {}
+    for observation in now:
+        count[observation] = count.get(observation, 0) + 1
+    for observation in booked:
+        count[observation] = count.get(observation, 0) - 1
+    signed: list[tuple[int, Observation]] = []
+    for observation, times in count.items():
+        if times < 0:
+            signed.extend([(-1, observation)] * -times)
+    for observation, times in count.items():
+        if times > 0:
+            signed.extend([(1, observation)] * times)
+    return signed

@@ -1,0 +1,54 @@
+"""What the ledger says of documents that were booked with other formulas."""
+
+from collections.abc import Mapping
+
+import asyncpg
+
+from cxloop_scoring.domain.dimensions import COLUMNS, Dimensions
+from cxloop_scoring.domain.facts import Facts
+from cxloop_scoring.domain.instants import instant, microseconds
+from cxloop_scoring.domain.metrics import BY_NUMBER
+from cxloop_scoring.domain.observations import Observation
+
+_NET = f"""
+    SELECT document, metric, value, band, at, customer, {", ".join(COLUMNS)}, more, sum(sign)::int4 AS times
+    FROM ledger
+    WHERE metric = ANY($1::int2[]) AND at = ANY($2::timestamptz[]) AND document = ANY($3::text[])
+    GROUP BY document, metric, value, band, at, customer, {", ".join(COLUMNS)}, more
+    HAVING sum(sign) <> 0
+"""
+_WORDS = """
+    SELECT v.id, d.name, v.value FROM dimension_values AS v LEFT JOIN dimensions AS d ON d.id = v.dimension
+    WHERE v.id = ANY($1::int4[])
+"""
+
+
+async def net_ledger(
+    connection: asyncpg.Connection, documents: Mapping[str, Facts]
+) -> dict[str, list[Observation]]:
+    """Give the observations in force of documents, read from the ledger.
+
+    An observation is booked at the time of one of its document's facts, which is how it is found without an
+    index of its own on the document.
+    """
+    times = sorted({fact.at for facts in documents.values() for fact in facts.values()})
+    rows = await connection.fetch(
+        _NET, list(BY_NUMBER), [instant(at) for at in times], sorted(documents)
+    )
+    ids = {value for row in rows for value in row[6 : 6 + len(COLUMNS)] if value is not None}
+    ids.update(value for row in rows for value in row["more"] or ())
+    words = {row[0]: (row[1] or "tag", row[2]) for row in await connection.fetch(_WORDS, sorted(ids))}
+    booked: dict[str, list[Observation]] = {document: [] for document in documents}
+    for row in rows:
+        columns = [None if value is None else words[value][1] for value in row[6 : 6 + len(COLUMNS)]]
+        more = tuple(sorted(words[value] for value in row["more"] or ()))
+        observation = Observation(
+            row["metric"],
+            row["value"],
+            row["band"],
+            microseconds(row["at"]),
+            row["customer"],
+            Dimensions(*columns, more),
+        )
+        booked[row["document"]].extend([observation] * row["times"])
+    return booked

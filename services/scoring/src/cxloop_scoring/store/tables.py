@@ -1,0 +1,97 @@
+"""Tables, defined once. The reasons for their layout stand in the README."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from cxloop_scoring.domain.dimensions import COLUMNS, FIRST_DECLARED
+
+METADATA = MetaData()
+
+DOCUMENTS = Table(
+    "documents",
+    METADATA,
+    Column("id", Text(collation="C"), primary_key=True),
+    Column("shard", SmallInteger, nullable=False, comment="where the document was first met"),
+    Column("generation", Integer, nullable=False, comment="formulas and configuration it was booked with"),
+    Column("facts", LargeBinary, nullable=False, comment="msgpack: event id -> fact"),
+    postgresql_with={"fillfactor": 80},
+)
+
+LEDGER = Table(
+    "ledger",
+    METADATA,
+    Column("document", Text(collation="C"), nullable=False),
+    Column("metric", SmallInteger, nullable=False),
+    Column("sign", SmallInteger, nullable=False, comment="+1 booked, -1 withdrawn"),
+    Column("value", BigInteger, nullable=False, comment="milliseconds, hundredths of a point, or 0 and 1"),
+    Column("band", SmallInteger, comment="0 low, 1 middle, 2 high; of scores alone"),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("customer", BigInteger, comment="hash of the customer hint"),
+    *(Column(name, Integer) for name in COLUMNS),
+    Column("more", ARRAY(Integer), comment="value ids of tags and declared dimensions"),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Index(
+        "ledger_metric_at",
+        "metric",
+        "at",
+        postgresql_include=["sign", "value", "band", *COLUMNS],
+    ),
+    postgresql_partition_by="RANGE (at)",
+)
+
+
+def _buckets(name: str) -> Table:
+    return Table(
+        name,
+        METADATA,
+        Column("metric", SmallInteger, primary_key=True),
+        Column("dimension", SmallInteger, primary_key=True, comment="0 is the total"),
+        Column("at", Integer, primary_key=True, comment="hours or days since 1970"),
+        Column("value", Integer, primary_key=True, comment="0 for the total"),
+        Column("shard", SmallInteger, primary_key=True),
+        Column("n", Integer, nullable=False),
+        Column("sum", BigInteger, nullable=False),
+        Column("squares", BigInteger, nullable=False, comment="sum of squares; 0 for durations"),
+        Column("low", Integer, nullable=False),
+        Column("middle", Integer, nullable=False),
+        Column("high", Integer, nullable=False),
+        Column("histogram", LargeBinary, comment="msgpack: bin -> count; of durations alone"),
+        postgresql_with={"fillfactor": 70},
+    )
+
+
+BUCKET_HOUR = _buckets("bucket_hour")
+BUCKET_DAY = _buckets("bucket_day")
+
+DIMENSIONS = Table(
+    "dimensions",
+    METADATA,
+    Column("id", SmallInteger, Identity(start=FIRST_DECLARED), primary_key=True),
+    Column("name", Text(collation="C"), nullable=False, unique=True),
+)
+"""Declared dimensions; the built-in ones are numbered in the code."""
+
+DIMENSION_VALUES = Table(
+    "dimension_values",
+    METADATA,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("dimension", SmallInteger, nullable=False),
+    Column("value", Text(collation="C"), nullable=False),
+    Column("first_seen", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("dimension", "value"),
+)
+"""Small integers for texts. An id is unique over all dimensions, and carries no meaning."""

@@ -1,0 +1,107 @@
+"""Dimension values as small integers: looked up, and written down where they are new."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import asyncpg
+
+from cxloop_common.database import Database
+from cxloop_scoring.domain.buckets import Resolved, cell_key
+from cxloop_scoring.domain.dimensions import BUILT_IN, COLUMNS, Dimensions
+
+_KEPT = 500_000
+"""Entries kept in memory; beyond, the cache starts afresh."""
+
+_ADD_NAMES = """
+    INSERT INTO dimensions (name) SELECT unnest($1::text[]) ON CONFLICT (name) DO NOTHING
+"""
+_NAMES = "SELECT name, id FROM dimensions WHERE name = ANY($1::text[])"
+_ADD_VALUES = """
+    INSERT INTO dimension_values (dimension, value)
+    SELECT * FROM unnest($1::int2[], $2::text[]) ON CONFLICT (dimension, value) DO NOTHING
+"""
+_VALUES = """
+    SELECT v.dimension, v.value, v.id
+    FROM unnest($1::int2[], $2::text[]) AS asked (dimension, value)
+    JOIN dimension_values AS v ON v.dimension = asked.dimension AND v.value = asked.value
+"""
+
+Pair = tuple[int, str]
+"""A dimension's number and a value."""
+
+
+class Vocabulary:
+    """Resolves dimensions to numbers.
+
+    New values are committed on a connection of their own, before the batch that needs them: an id that is
+    known here exists for good, even if that batch is rolled back, and no other worker waits for it. A value
+    that no batch uses in the end does no harm.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._names: dict[str, int] = dict(BUILT_IN)
+        self._values: dict[Pair, int] = {}
+        self._resolved: dict[Dimensions, Resolved] = {}
+
+    async def resolve(self, wanted: Iterable[Dimensions]) -> Mapping[Dimensions, Resolved]:
+        """Resolve dimensions; the mapping holds all that were asked for, and more."""
+        known = self._resolved
+        missing = {dimensions for dimensions in wanted if dimensions not in known}
+        if missing:
+            if len(known) > _KEPT or len(self._values) > _KEPT:
+                missing.update(wanted)
+                known = self._resolved = {}
+                self._values = {}
+            await self._learn(missing)
+            for dimensions in missing:
+                known[dimensions] = self._numbers(dimensions)
+        return known
+
+    async def _learn(self, wanted: Iterable[Dimensions]) -> None:
+        pairs = {pair for dimensions in wanted for pair in dimensions.pairs()}
+        names = sorted({name for name, _ in pairs} - self._names.keys())
+        if names:
+            pool = await self._database.pool()
+            async with pool.acquire() as connection:
+                self._names.update(await _names(connection, names))
+        numbered = {(self._names[name], value) for name, value in pairs}
+        values = sorted(numbered - self._values.keys())
+        if values:
+            pool = await self._database.pool()
+            async with pool.acquire() as connection:
+                self._values.update(await _values(connection, values))
+
+    def _numbers(self, dimensions: Dimensions) -> Resolved:
+        ids = {
+            (name, value): (self._names[name], self._values[self._names[name], value])
+            for name, value in dimensions.pairs()
+        }
+        columns = tuple(
+            None if value is None else ids[name, value][1]
+            for name, value in zip(COLUMNS, dimensions, strict=False)
+        )
+        more = tuple(sorted(ids[pair][1] for pair in dimensions.more)) or None
+        return Resolved(columns, more, (0, *(cell_key(*numbers) for numbers in ids.values())))
+
+
+async def _names(connection: asyncpg.Connection, names: Sequence[str]) -> dict[str, int]:
+    rows = await connection.fetch(_NAMES, names)
+    if len(rows) < len(names):
+        found = {row[0] for row in rows}
+        # Sorted, so that two workers who add the same ones never wait for each other in a circle.
+        await connection.execute(_ADD_NAMES, [name for name in names if name not in found])
+        rows = await connection.fetch(_NAMES, names)
+    return {row[0]: row[1] for row in rows}
+
+
+async def _values(connection: asyncpg.Connection, values: Sequence[Pair]) -> dict[Pair, int]:
+    rows = await connection.fetch(_VALUES, *_columns(values))
+    if len(rows) < len(values):
+        found = {(row[0], row[1]) for row in rows}
+        await connection.execute(_ADD_VALUES, *_columns([pair for pair in values if pair not in found]))
+        rows = await connection.fetch(_VALUES, *_columns(values))
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def _columns(pairs: Sequence[Pair]) -> tuple[list[int], list[str]]:
+    return [dimension for dimension, _ in pairs], [value for _, value in pairs]

@@ -1,0 +1,184 @@
+"""The worker: records to facts, facts to documents, and what that changes to ledger, buckets and scores."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from cxloop_common.database import Database
+from cxloop_common.kafka.records import Message
+from cxloop_common.processor import Batch, PoisonError, PoisonReason, Transaction
+from cxloop_common.topics import SCORES, SCORING_LINKS, TopicNames
+from cxloop_scoring.domain.buckets import Changes, Entry
+from cxloop_scoring.domain.documents import contributions, survivors
+from cxloop_scoring.domain.facts import Fact, Facts, add_fact, conflicts
+from cxloop_scoring.domain.metrics import GENERATION
+from cxloop_scoring.domain.observations import Observation, differences
+from cxloop_scoring.domain.reading import UnreadableError, read
+from cxloop_scoring.domain.scores import Encoded, link_of, score_of
+from cxloop_scoring.store.booked import net_ledger
+from cxloop_scoring.store.vocabulary import Vocabulary
+from cxloop_scoring.store.writing import (
+    BUCKET_TABLES,
+    ChangedDocument,
+    StoredDocument,
+    add_to_buckets,
+    append_ledger,
+    read_documents,
+    write_documents,
+)
+
+
+class Counter(Protocol):
+    """A count that goes up, as the telemetry's counters do."""
+
+    def inc(self, amount: float = 1) -> None:
+        """Add to the count."""
+        ...
+
+
+class _Arrivals(NamedTuple):
+    """What one batch brought for one document."""
+
+    shard: int
+    facts: list[tuple[str, Fact]]
+
+
+class _Booking(NamedTuple):
+    """One signed observation on its way into ledger and buckets."""
+
+    document: str
+    shard: int
+    sign: int
+    observation: Observation
+
+
+class ScoringHandler:
+    """Folds tickets, responses and linked facts.
+
+    A batch becomes the difference between what its documents contributed and what they contribute now; a batch
+    of duplicates changes and publishes nothing.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        names: TopicNames,
+        now: Callable[[], datetime],
+        conflicting: Counter,
+    ) -> None:
+        self._vocabulary = Vocabulary(database)
+        self._scores = names.name(SCORES)
+        self._links = names.name(SCORING_LINKS)
+        self._now = now
+        self._conflicting = conflicting
+
+    async def handle(self, batch: Batch, transaction: Transaction) -> None:
+        """Fold a batch in its transaction; scores are on their way before the first row is written."""
+        connection = transaction.connection
+        arrivals = _arrivals(batch)
+        stored = await read_documents(connection, list(arrivals)) if arrivals else {}
+        changed, brought = self._fold(arrivals, stored)
+        if not changed:
+            return
+        transaction.publish(self._messages(changed, brought, stored))
+        outdated = {
+            document.id: stored[document.id].facts
+            for document in changed
+            if document.version is not None and stored[document.id].generation != GENERATION
+        }
+        booked = await net_ledger(connection, outdated) if outdated else {}
+        bookings = _bookings(changed, stored, booked)
+        resolved = await self._vocabulary.resolve({b.observation.dimensions for b in bookings})
+        entries = [
+            Entry(b.sign, b.observation, b.shard, resolved[b.observation.dimensions]) for b in bookings
+        ]
+        await write_documents(connection, changed, GENERATION)
+        await append_ledger(connection, entries, (b.document for b in bookings), self._now())
+        changes = Changes(entries)
+        hours, days = BUCKET_TABLES
+        await add_to_buckets(connection, hours, changes.hours())
+        await add_to_buckets(connection, days, changes.days())
+
+    def _fold(
+        self, arrivals: Mapping[str, _Arrivals], stored: Mapping[str, StoredDocument]
+    ) -> tuple[list[ChangedDocument], dict[str, list[str]]]:
+        """Add what arrived to the documents; give those that changed, and the keys that each of them gained."""
+        changed: list[ChangedDocument] = []
+        brought: dict[str, list[str]] = {}
+        for document, (shard, new) in arrivals.items():
+            known = stored.get(document)
+            facts: Facts = {} if known is None else dict(known.facts)
+            lost_before = conflicts(facts) if facts else 0
+            if not any([add_fact(facts, event_id, fact) for event_id, fact in new]):
+                continue
+            if lost := conflicts(facts) - lost_before:
+                self._conflicting.inc(lost)
+            changed.append(ChangedDocument(document, shard, facts, None if known is None else known.version))
+            before: Facts = {} if known is None else known.facts
+            brought[document] = [key for key, fact in facts.items() if before.get(key) is not fact]
+        return changed, brought
+
+    def _messages(
+        self,
+        changed: Iterable[ChangedDocument],
+        brought: Mapping[str, Sequence[str]],
+        stored: Mapping[str, StoredDocument],
+    ) -> list[Message]:
+        messages: list[Message] = []
+        for document in changed:
+            score = score_of(document.id, document.facts, GENERATION)
+            if score is not None:
+                messages.append(_message(self._scores, score))
+                continue
+            targets = survivors(document.id, document.facts)
+            if targets:
+                known = stored.get(document.id)
+                told = survivors(document.id, known.facts) if known else set[str]()
+                messages += [
+                    _message(self._links, link_of(document.id, target, key, document.facts[key]))
+                    for target in sorted(targets)
+                    for key in (brought[document.id] if target in told else document.facts)
+                ]
+        return messages
+
+
+def _message(topic: str, encoded: Encoded) -> Message:
+    return Message(topic, encoded.key, encoded.value, encoded.headers)
+
+
+def _arrivals(batch: Batch) -> dict[str, _Arrivals]:
+    arrivals: dict[str, _Arrivals] = {}
+    for record in batch:
+        try:
+            document, event_id, fact = read(record.headers, record.value)
+        except UnreadableError as error:
+            batch.park(record, PoisonError(PoisonReason.UNREADABLE, str(error), record))
+            continue
+        found = arrivals.get(document)
+        if found is None:
+            arrivals[document] = _Arrivals(batch.shard(record), [(event_id, fact)])
+        else:
+            found.facts.append((event_id, fact))
+    return arrivals
+
+
+def _bookings(
+    changed: Iterable[ChangedDocument],
+    stored: Mapping[str, StoredDocument],
+    booked: Mapping[str, Sequence[Observation]],
+) -> list[_Booking]:
+    bookings: list[_Booking] = []
+    for document, shard, facts, version in changed:
+        now = contributions(document, facts)
+        if version is None:
+            bookings += [_Booking(document, shard, 1, observation) for observation in now]
+            continue
+        before = booked.get(document)
+        if before is None:
+            before = contributions(document, stored[document].facts)
+        if before != now:
+            bookings += [
+                _Booking(document, shard, sign, observation)
+                for sign, observation in differences(before, now)
+            ]
+    return bookings
