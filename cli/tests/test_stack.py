@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from cxloop_cli.stack import Stack, StackError, default_ports
-from cxloop_cli.up import summary
+from cxloop_cli.up import show_ready
 from cxloop_embedded.child import leftovers, owner_of
 from cxloop_embedded.errors import FolderInUseError, PortInUseError
 
@@ -62,13 +63,13 @@ def test_a_stack_is_ready_restarts_what_dies_and_leaves_nothing_behind(tmp_path:
 
 @pytest.mark.usefixtures("packages")
 def test_what_services_say_is_shown_when_they_cannot_start(tmp_path: Path) -> None:
-    outside = {"kafka_bootstrap": "127.0.0.1:1", "database_url": "postgresql://nobody@127.0.0.1:1/none"}
-    with pytest.raises(StackError, match="migrating the schema of probe") as raised:
-        Stack(tmp_path / "a", services=["probe"], env={"PROBE_MIGRATION": "fails"}, **outside).start()
-    assert "relation is missing" in str(raised.value)
-    stack = Stack(
-        tmp_path / "b", services=["probe"], env={"PROBE_READY": "never"}, ready_within_s=1, **outside
+    outside = partial(
+        Stack, services=["probe"], kafka_bootstrap="127.0.0.1:1", database_url="postgresql://x@127.0.0.1:1/x"
     )
+    with pytest.raises(StackError, match="migrating the schema of probe") as raised:
+        outside(tmp_path / "a", env={"PROBE_MIGRATION": "fails"}).start()
+    assert "relation is missing" in str(raised.value)
+    stack = outside(tmp_path / "b", env={"PROBE_READY": "never"}, ready_within_s=1)
     with pytest.raises(StackError, match="503 kafka: no answer"):
         stack.start()
     assert marked(tmp_path / "b") == []
@@ -100,7 +101,8 @@ def test_up_ends_with_everything_however_it_is_ended(
         "class Two(stack.Stack):\n"
         "    def __init__(self, folder, *, ports, **rest):\n"
         "        super().__init__(folder, services=('probe', 'other'), **rest)\n"
-        "up.Stack = Two\nup.summary = lambda stack: f'ready {stack.pids()}'\ntyper.run(up.up)\n",
+        "up.Stack = Two\nup.show_ready = lambda stack, out: print('ready', stack.pids(), flush=True)\n"
+        "typer.run(up.up)\n",
         encoding="utf-8",
     )
     running = subprocess.Popen(  # noqa: S603 our script
@@ -110,7 +112,7 @@ def test_up_ends_with_everything_however_it_is_ended(
         text=True,
     )
     assert running.stdout is not None
-    before = []
+    before: list[str] = []
     for line in running.stdout:
         before.append(line)
         if line.startswith("ready"):
@@ -133,9 +135,9 @@ def test_the_summary_gives_lines_to_paste_and_hides_the_password(tmp_path: Path)
         kafka_bootstrap="127.0.0.1:9092",
         database_url="postgresql://cxloop:hidden@127.0.0.1:5432/cxloop",
     )
-    console = Console(width=200, record=True, file=None, force_terminal=False)
+    console = Console(width=60, force_terminal=False)
     with console.capture() as captured:
-        console.print(summary(stack))
+        show_ready(stack, console)
     text = captured.get()
     assert "hidden" not in text
     assert "http://127.0.0.1:9004/v1/cases?status=open" in text

@@ -49,7 +49,7 @@ def up(
         try:
             err.print(Text(f"Starting CX Loop; its data is in {stack.data_dir}", style="bold"))
             stack.start()
-            out.print(summary(stack))
+            show_ready(stack, out)
             with LogStream(stack.logs(), to_console(out, list(stack.services))):
                 _watch(stack, err)
         except KeyboardInterrupt:
@@ -63,26 +63,24 @@ def up(
     err.print(Text("Stopped; run `cxloop up` again to go on where it ended.", style="dim"))
 
 
-def summary(stack: Stack) -> Panel:
-    """Say where everything is, with lines ready to paste."""
+def show_ready(stack: Stack, out: Console) -> None:
+    """Say where everything is; below it, free of borders and breaks, lines ready to paste."""
     places = Table.grid(padding=(0, 2))
     for service, url in stack.urls.items():
         places.add_row(Text(service, style="cyan"), url, Text(f"{url}/docs", style="dim"))
     places.add_row(Text("Kafka", style="cyan"), stack.bootstrap, "")
     places.add_row(Text("PostgreSQL", style="cyan"), _without_password(stack.database_url), "")
+    title = f"CX Loop is ready after {stack.ready_s:.1f} s; Ctrl-C stops it"
+    out.print(Panel(places, title=title, title_align="left", border_style="green", expand=False))
     curl = f'curl -H "Authorization: Bearer $(cat {shlex.quote(_relative(stack.token_path))})"'
-    body = Table.grid()
-    body.add_row(places)
-    for title, command in (
+    for name, command in (
         ("Service beside experience", f"{curl} {stack.urls['scoring']}/v1/scorecard"),
         ("Open cases", f"{curl} '{stack.urls['alerting']}/v1/cases?status=open'"),
         ("Alerts as they come", f"kcat -b {stack.bootstrap} -t cxloop.alerts.v1 -C -o end -f '%k %s\\n'"),
     ):
-        body.add_row("")
-        body.add_row(Text(title, style="bold"))
-        body.add_row(Text(command))
-    title = f"CX Loop is ready after {stack.ready_s:.1f} s; Ctrl-C stops it"
-    return Panel(body, title=title, title_align="left", border_style="green", expand=False)
+        out.print(Text(f"\n# {name}", style="bold"))
+        out.print(Text(command), soft_wrap=True)
+    out.print()
 
 
 def _watch(stack: Stack, err: Console) -> None:
