@@ -284,6 +284,8 @@ class DocumentKind(StrEnum):
 
     TICKET = "ticket"
     RESPONSE = "response"
+    SEND = "send"
+    """A survey that was sent, where the sender does not tell which response it will become."""
 
 
 class DocumentId(NamedTuple):

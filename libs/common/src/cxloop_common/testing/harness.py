@@ -120,7 +120,7 @@ class RunningService(Generic[SettingsT]):
     async def ready(self) -> None:
         """Wait until `/readyz` answers 200."""
         deadline = time.monotonic() + PATIENCE_S
-        while (answer := await self.anonymous.get("/readyz")).status_code != httpx.codes.OK:
+        while (answer := await self.anonymous.get("/readyz")).status_code != 200:  # noqa: PLR2004  # HTTP OK
             if time.monotonic() > deadline:
                 message = f"not ready within {PATIENCE_S:g} s: {answer.text}"
                 raise TimeoutError(message)

@@ -128,6 +128,7 @@ class Tally:
 
     async def count_is(self, n: int) -> None:
         """Wait until at least n distinct ids were counted."""
+
         async def done() -> bool:
             return (await self.fetch("SELECT count(*) FROM seen"))[0][0] >= n
 
