@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from cxloop_alerting.domain.actions import refuse
 from cxloop_alerting.domain.case import Case, Reason, Status
 from cxloop_alerting.domain.configuration import Configurations
@@ -14,8 +17,6 @@ from cxloop_alerting.domain.facts import ActionKind, LogEntry, LogKind, ScoreFac
 from cxloop_alerting.domain.fold import fold, wanted_timers
 from cxloop_alerting.domain.owners import Workload, assignments
 from cxloop_alerting.domain.parsing import Source, parse_configuration
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -167,7 +168,7 @@ RELAXED = settings(max_examples=250, deadline=None, suppress_health_check=list(H
 
 @RELAXED
 @given(histories(), st.randoms(use_true_random=False))
-def test_order_and_number_of_facts_and_entries_change_nothing(world: World, rng: random.Random):
+def test_order_and_number_of_facts_and_entries_change_nothing(world: World, rng: random.Random) -> None:
     log = world.log + [entry for entry in world.log if rng.random() < 0.4]
     rng.shuffle(log)
     again = fold(shuffled(world.facts, rng), log, world.identities, CONFIGURATIONS)
@@ -176,14 +177,16 @@ def test_order_and_number_of_facts_and_entries_change_nothing(world: World, rng:
 
 @RELAXED
 @given(histories(), st.randoms(use_true_random=False))
-def test_without_a_log_the_same_cases_are_open_with_the_same_triggers(world: World, rng: random.Random):
+def test_without_a_log_the_same_cases_are_open_with_the_same_triggers(
+    world: World, rng: random.Random
+) -> None:
     first = fold(world.facts, [], world.identities, CONFIGURATIONS)
     assert fold(shuffled(world.facts, rng), [], world.identities, CONFIGURATIONS) == first
 
 
 @RELAXED
 @given(histories())
-def test_an_id_once_shown_leads_to_one_case_for_ever(world: World):
+def test_an_id_once_shown_leads_to_one_case_for_ever(world: World) -> None:
     shown: set[str] = set()
     for seq in range(len(world.log) + 1):
         log = [entry for entry in world.log if entry.seq <= seq]
@@ -194,7 +197,7 @@ def test_an_id_once_shown_leads_to_one_case_for_ever(world: World):
 
 @RELAXED
 @given(histories())
-def test_a_customer_has_one_open_case_a_rule(world: World):
+def test_a_customer_has_one_open_case_a_rule(world: World) -> None:
     for cases in world.state().values():
         rules = [case.rule for case in cases if case.is_open]
         assert len(rules) == len(set(rules))
@@ -202,7 +205,7 @@ def test_a_customer_has_one_open_case_a_rule(world: World):
 
 @RELAXED
 @given(histories())
-def test_every_low_score_that_was_seen_in_time_has_a_case(world: World):
+def test_every_low_score_that_was_seen_in_time_has_a_case(world: World) -> None:
     state = leads_to(world.state())
     seen = {
         entry.case_id: entry for entry in world.log if entry.kind is LogKind.SEEN and not entry.body["stale"]
@@ -212,14 +215,14 @@ def test_every_low_score_that_was_seen_in_time_has_a_case(world: World):
 
 @RELAXED
 @given(histories())
-def test_no_accepted_action_is_lost(world: World):
+def test_no_accepted_action_is_lost(world: World) -> None:
     kept = [id_ for case in world.cases() for id_ in case.effective + case.overtaken]
     assert sorted(kept) == sorted(entry.id for entry in world.log if entry.kind is LogKind.ACTION)
 
 
 @RELAXED
 @given(histories())
-def test_a_closing_by_hand_covers_only_what_its_author_saw_or_somebody_answered(world: World):
+def test_a_closing_by_hand_covers_only_what_its_author_saw_or_somebody_answered(world: World) -> None:
     actions = {entry.id: entry for entry in world.log if entry.kind is LogKind.ACTION}
     goods = [fact for fact in newest(world.facts).values() if fact.band != "low"]
     for case in world.cases():
@@ -234,7 +237,7 @@ def test_a_closing_by_hand_covers_only_what_its_author_saw_or_somebody_answered(
 
 @RELAXED
 @given(histories())
-def test_every_case_has_an_owner_from_the_configuration(world: World):
+def test_every_case_has_an_owner_from_the_configuration(world: World) -> None:
     for case in world.cases():
         assert case.is_assigned
         assert case.owner.id in {"ana", "ben", "lea"}
@@ -255,7 +258,7 @@ def only(world: World) -> Case:
     return cases[0]
 
 
-def test_a_score_revised_upwards_before_contact_closes_its_case_with_that_reason():
+def test_a_score_revised_upwards_before_contact_closes_its_case_with_that_reason() -> None:
     world = World()
     world.meet(score("response:s:1", A, START, 1, 2))
     assert only(world).status is Status.OPEN
@@ -265,7 +268,7 @@ def test_a_score_revised_upwards_before_contact_closes_its_case_with_that_reason
     assert only(world).resolved_at == START + 0.1 * DAY
 
 
-def test_a_score_revised_upwards_after_contact_leaves_the_case_open_and_flagged():
+def test_a_score_revised_upwards_after_contact_leaves_the_case_open_and_flagged() -> None:
     world = World()
     world.meet(score("response:s:1", A, START, 1, 2))
     world.act(only(world), ActionKind.CONTACT)
@@ -274,7 +277,7 @@ def test_a_score_revised_upwards_after_contact_leaves_the_case_open_and_flagged(
     assert only(world).revised == set(only(world).trigger_ids)
 
 
-def test_a_case_with_two_low_scores_closes_only_when_both_were_revised():
+def test_a_case_with_two_low_scores_closes_only_when_both_were_revised() -> None:
     world = World()
     world.meet(score("response:s:1", A, START, 1, 2), score("response:s:2", A, START, 1, 2))
     first = only(world).id
@@ -285,7 +288,7 @@ def test_a_case_with_two_low_scores_closes_only_when_both_were_revised():
     assert only(world).id == first
 
 
-def test_a_low_score_soon_after_a_closing_reopens_and_a_later_one_opens_a_new_case():
+def test_a_low_score_soon_after_a_closing_reopens_and_a_later_one_opens_a_new_case() -> None:
     world = World()
     world.meet(score("response:s:1", A, START, 1, 2))
     world.act(only(world), ActionKind.RESOLVE)
@@ -301,13 +304,13 @@ def test_a_low_score_soon_after_a_closing_reopens_and_a_later_one_opens_a_new_ca
     ]
 
 
-def test_a_low_score_older_than_open_within_when_first_seen_opens_nothing():
+def test_a_low_score_older_than_open_within_when_first_seen_opens_nothing() -> None:
     world = World(now=START + 10 * DAY)
     world.meet(score("response:s:1", A, START, 1, 2))
     assert world.cases() == []
 
 
-def test_a_late_low_score_that_a_better_one_answered_is_evidence_and_wakes_nobody():
+def test_a_late_low_score_that_a_better_one_answered_is_evidence_and_wakes_nobody() -> None:
     world = World()
     world.meet(score("response:s:1", A, START, 1, 2))
     world.act(only(world), ActionKind.RESOLVE)
@@ -320,7 +323,7 @@ def test_a_late_low_score_that_a_better_one_answered_is_evidence_and_wakes_nobod
     assert case.history[-1].reason is Reason.EVIDENCE
 
 
-def test_a_closing_does_not_cover_a_low_score_its_author_could_not_know_of():
+def test_a_closing_does_not_cover_a_low_score_its_author_could_not_know_of() -> None:
     world = World()
     world.meet(score("response:s:1", A, START, 1, 2))
     world.pass_time(0.5)
@@ -332,7 +335,7 @@ def test_a_closing_does_not_cover_a_low_score_its_author_could_not_know_of():
     assert case.clock_from == world.now
 
 
-def test_an_unacknowledged_case_is_handed_over_once_and_an_acknowledged_one_is_not():
+def test_an_unacknowledged_case_is_handed_over_once_and_an_acknowledged_one_is_not() -> None:
     world = World()
     world.meet(score("response:s:1", A, START, 1, 2), score("response:s:2", HINTS[1], START, 1, 2))
     late, early = sorted(world.cases(), key=lambda case: case.id)
@@ -347,7 +350,7 @@ def test_an_unacknowledged_case_is_handed_over_once_and_an_acknowledged_one_is_n
     assert sum(entry.kind is LogKind.TICK for entry in world.log) == 1
 
 
-def test_customers_that_prove_to_be_one_person_share_one_case_and_both_ids_lead_to_it():
+def test_customers_that_prove_to_be_one_person_share_one_case_and_both_ids_lead_to_it() -> None:
     world = World()
     world.meet(score("response:s:1", A, START, 1, 2), score("response:s:2", HINTS[1], START, 1, 2))
     before = {case.id for case in world.cases()}
@@ -358,7 +361,7 @@ def test_customers_that_prove_to_be_one_person_share_one_case_and_both_ids_lead_
     assert only(world).id in before
 
 
-def test_a_low_score_edited_down_again_takes_its_case_back_up():
+def test_a_low_score_edited_down_again_takes_its_case_back_up() -> None:
     world = World()
     world.meet(score("response:s:1", A, START, 1, 2))
     world.meet(score("response:s:1", A, START, 2, 5))
@@ -366,7 +369,7 @@ def test_a_low_score_edited_down_again_takes_its_case_back_up():
     assert only(world).is_open
 
 
-def test_a_team_takes_turns():
+def test_a_team_takes_turns() -> None:
     world = World()
     for number in range(4):
         world.meet(score(f"response:s:{number}", f"email:{number}@x.org", START, 1, 2, "mail"))
@@ -385,7 +388,7 @@ def test_a_team_takes_turns():
         ("note", "open reopened acknowledged contacted resolved"),
     ],
 )
-def test_an_action_is_accepted_only_in_its_states(kind: str, allowed: str):
+def test_an_action_is_accepted_only_in_its_states(kind: str, allowed: str) -> None:
     for status in Status:
         world = World()
         world.meet(score("response:s:1", A, START, 1, 2))

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from cxloop_common.events.base import rfc3339
-from cxloop_common.identifiers import derive_id
-
 from cxloop_alerting.domain.case import Case, WantedTimer
 from cxloop_alerting.domain.facts import ActionKind, LogEntry, LogKind
+from cxloop_common.events.base import rfc3339
+from cxloop_common.identifiers import derive_id
 
 
 def tick_entry(case: Case, timer: WantedTimer, now: datetime) -> LogEntry:

@@ -1,0 +1,28 @@
+"""Locks on subjects. A subject is a customer, or a hint nobody has linked yet; its lock guards its cases."""
+
+from collections.abc import Collection
+from typing import Any
+
+_INSERT = """
+INSERT INTO subjects (customer) SELECT customer FROM unnest($1::text[]) AS n(customer) ORDER BY customer COLLATE "C"
+ON CONFLICT DO NOTHING
+"""
+
+
+async def lock(connection: Any, subjects: Collection[str]) -> None:
+    """Lock subjects in the order of their names, waiting for others."""
+    # Sorted here as well: the order of locks must be one for all, whatever the database's collation.
+    ordered = sorted(subjects)
+    await connection.execute(_INSERT, ordered)
+    await connection.execute(
+        'SELECT FROM subjects WHERE customer = ANY($1::text[]) ORDER BY customer COLLATE "C" FOR UPDATE',
+        ordered,
+    )
+
+
+async def try_lock(connection: Any, subject: str) -> bool:
+    """Lock one subject unless somebody else holds it: timers never wait, so they never deadlock."""
+    found = await connection.fetchval(
+        "SELECT 1 FROM subjects WHERE customer = $1 FOR UPDATE SKIP LOCKED", subject
+    )
+    return found is not None
