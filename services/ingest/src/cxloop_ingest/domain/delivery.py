@@ -9,6 +9,7 @@ from typing import Final
 from cxloop_common.identifiers import derive_id
 
 DELIVERY_TYPE: Final = "cxloop.delivery.received"
+_TYPE: Final = DELIVERY_TYPE.encode()
 HTTP_PREFIX: Final = "http_"
 """Headers of the request stand under this prefix on the topic."""
 
@@ -71,16 +72,25 @@ def delivery_id(source: str, body: bytes, signed_id: str | bytes = "") -> str:
     return derive_id("delivery", source, signed_id, body)
 
 
-def record_headers(delivery: Delivery, traceparent: str | None = None) -> tuple[tuple[str, bytes], ...]:
-    """Give the headers under which a delivery's body is written: CloudEvents attributes in binary mode."""
-    headers = [
+def attributes(
+    identity: str, source: str, received_at: str, content_type: bytes
+) -> tuple[tuple[str, bytes], ...]:
+    """Give the CloudEvents attributes of a delivery in binary mode; `received_at` is RFC 3339."""
+    return (
         ("ce_specversion", b"1.0"),
-        ("ce_id", delivery.id.encode()),
-        ("ce_type", DELIVERY_TYPE.encode()),
-        ("ce_source", delivery.source.encode()),
-        ("ce_time", delivery.received_at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()),
-        ("content-type", delivery.content_type.encode("latin-1", "replace")),
-    ]
+        ("ce_id", identity.encode()),
+        ("ce_type", _TYPE),
+        ("ce_source", source.encode()),
+        ("ce_time", received_at.encode()),
+        ("content-type", content_type),
+    )
+
+
+def record_headers(delivery: Delivery, traceparent: str | None = None) -> tuple[tuple[str, bytes], ...]:
+    """Give the headers under which a delivery's body is written."""
+    received_at = delivery.received_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    content_type = delivery.content_type.encode("latin-1", "replace")
+    headers = list(attributes(delivery.id, delivery.source, received_at, content_type))
     if delivery.via is not Via.WEBHOOK:
         headers.append(("cxloop_via", delivery.via.encode()))
     if delivery.attempt:
@@ -95,7 +105,7 @@ def record_headers(delivery: Delivery, traceparent: str | None = None) -> tuple[
 
 def from_record(headers: Mapping[str, bytes], value: bytes | None) -> Delivery:
     """Read a delivery back from its record. Raises DeliveryDecodeError."""
-    if value is None or headers.get("ce_type") != DELIVERY_TYPE.encode():
+    if value is None or headers.get("ce_type") != _TYPE:
         raise DeliveryDecodeError(f"the record has no value or is no {DELIVERY_TYPE}")
     try:
         received_at = datetime.fromisoformat(headers["ce_time"].decode())
@@ -111,12 +121,17 @@ def from_record(headers: Mapping[str, bytes], value: bytes | None) -> Delivery:
         source=source,
         received_at=received_at.astimezone(UTC),
         body=value,
-        content_type=headers.get("content-type", b"").decode("latin-1"),
+        content_type=_text(headers.get("content-type", b"")),
         headers={
-            name.removeprefix(HTTP_PREFIX): raw.decode("utf-8", "replace")
+            name.removeprefix(HTTP_PREFIX): _text(raw)
             for name, raw in headers.items()
             if name.startswith(HTTP_PREFIX)
         },
         via=via,
         attempt=attempt,
     )
+
+
+def _text(raw: bytes) -> str:
+    # Header values are bytes of the sender's choice; PostgreSQL takes no U+0000.
+    return raw.decode("utf-8", "replace").replace("\0", "")

@@ -1,0 +1,1 @@
+"""The doors of the service: webhooks, events, and what operators look at."""
