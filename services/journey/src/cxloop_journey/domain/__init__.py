@@ -1,0 +1,1 @@
+"""What a customer is and what happened to them: pure functions of events, time as an argument."""
