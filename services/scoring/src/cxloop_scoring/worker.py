@@ -109,7 +109,8 @@ class ScoringHandler:
             known = stored.get(document)
             facts: Facts = {} if known is None else dict(known.facts)
             lost_before = conflicts(facts) if facts else 0
-            if not any([add_fact(facts, event_id, fact) for event_id, fact in new]):
+            news = sum(add_fact(facts, event_id, fact) for event_id, fact in new)
+            if not news:
                 continue
             if lost := conflicts(facts) - lost_before:
                 self._conflicting.inc(lost)
@@ -178,7 +179,6 @@ def _bookings(
             before = contributions(document, stored[document].facts)
         if before != now:
             bookings += [
-                _Booking(document, shard, sign, observation)
-                for sign, observation in differences(before, now)
+                _Booking(document, shard, sign, observation) for sign, observation in differences(before, now)
             ]
     return bookings

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 LONGEST_VALUE: Final = 128
 """Bytes of a value (and of a declared name) that are kept; the rest is cut off at a character."""
@@ -74,9 +74,14 @@ class Dimensions(NamedTuple):
     survey: str | None = None
     more: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def columns(self) -> tuple[str | None, ...]:
+        """Give the single-valued built-in dimensions, in the order of `COLUMNS`."""
+        return cast("tuple[str | None, ...]", self[:-1])
+
     def pairs(self) -> Iterable[tuple[str, str]]:
         """Iterate over name and value of everything that is known."""
-        for name, value in zip(COLUMNS, self, strict=False):
+        for name, value in zip(COLUMNS, self.columns, strict=True):
             if value is not None:
                 yield name, value
         yield from self.more
@@ -111,4 +116,4 @@ def filed_under(source: str, said: Mapping[str, str | None], tags: Iterable[str]
         if tag := said.get(TAG):
             declared.add((TAG, tag))
         more = tuple(sorted(declared))
-    return Dimensions(*values, more)
+    return Dimensions._make([*values, more])

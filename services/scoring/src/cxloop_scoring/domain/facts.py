@@ -27,11 +27,11 @@ class FactBase(msgspec.Struct, array_like=True, frozen=True, gc=False):
     digest: bytes
 
 
-class Tombstone(FactBase, tag=0):
+class Tombstone(FactBase, tag=0, frozen=True, gc=False):
     """Content that lost against another of the same event id: it is counted, and says nothing."""
 
 
-class Created(FactBase, tag=1):
+class Created(FactBase, tag=1, frozen=True, gc=False):
     """A ticket was created; `said` holds dimensions, `identifiers` the customer's."""
 
     by: int
@@ -40,7 +40,7 @@ class Created(FactBase, tag=1):
     identifiers: tuple[str, ...]
 
 
-class Updated(FactBase, tag=2):
+class Updated(FactBase, tag=2, frozen=True, gc=False):
     """Some fields of a ticket changed, or its assignment did (None in `said` takes a value away)."""
 
     said: dict[str, str | None]
@@ -48,7 +48,7 @@ class Updated(FactBase, tag=2):
     identifiers: tuple[str, ...]
 
 
-class Replied(FactBase, tag=3):
+class Replied(FactBase, tag=3, frozen=True, gc=False):
     """Someone wrote on a ticket."""
 
     author: int
@@ -56,31 +56,31 @@ class Replied(FactBase, tag=3):
     said: dict[str, str | None]
 
 
-class StatusChanged(FactBase, tag=4):
+class StatusChanged(FactBase, tag=4, frozen=True, gc=False):
     """A ticket's status changed."""
 
     status: int
     said: dict[str, str | None]
 
 
-class Escalated(FactBase, tag=5):
+class Escalated(FactBase, tag=5, frozen=True, gc=False):
     """A ticket went up a support level."""
 
     level: str | None
     said: dict[str, str | None]
 
 
-class Merged(FactBase, tag=6):
+class Merged(FactBase, tag=6, frozen=True, gc=False):
     """A ticket was merged away into `into`, a document id."""
 
     into: str
 
 
-class Deleted(FactBase, tag=7):
+class Deleted(FactBase, tag=7, frozen=True, gc=False):
     """A ticket was deleted."""
 
 
-class Linked(FactBase, tag=8):
+class Linked(FactBase, tag=8, frozen=True, gc=False):
     """A fact of a ticket that was merged into this one.
 
     author: who sent the customer-facing message it stands for; nobody where it stands for none.
@@ -89,7 +89,7 @@ class Linked(FactBase, tag=8):
     author: int
 
 
-class Responded(FactBase, tag=9):
+class Responded(FactBase, tag=9, frozen=True, gc=False):
     """A customer answered a survey."""
 
     metric: str
@@ -104,7 +104,7 @@ class Responded(FactBase, tag=9):
     ticket: str | None
 
 
-class Sent(FactBase, tag=10):
+class Sent(FactBase, tag=10, frozen=True, gc=False):
     """A survey went out."""
 
     survey: str

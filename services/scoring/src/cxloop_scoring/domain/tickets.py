@@ -11,6 +11,7 @@ from cxloop_scoring.domain.facts import (
     SOLVED,
     Created,
     Deleted,
+    Escalated,
     Facts,
     Linked,
     Merged,
@@ -62,8 +63,7 @@ def fold_ticket(source: str, document: str, facts: Facts) -> Ticket | None:  # n
     reopened = False
     ordered = sorted([(fact.at, key, fact) for key, fact in facts.items()])
     for at, _, fact in ordered:
-        kind = type(fact)
-        if kind is Replied:
+        if isinstance(fact, Replied):
             if fact.public:
                 if fact.author == AGENT:
                     replies.append(at)
@@ -71,7 +71,7 @@ def fold_ticket(source: str, document: str, facts: Facts) -> Ticket | None:  # n
                     waiting = at
             if fact.said:
                 said.update(fact.said)
-        elif kind is StatusChanged:
+        elif isinstance(fact, StatusChanged):
             status = fact.status
             if status == OPEN:
                 reopened = reopened or state != OPEN
@@ -83,7 +83,7 @@ def fold_ticket(source: str, document: str, facts: Facts) -> Ticket | None:  # n
                 state = status
             if fact.said:
                 said.update(fact.said)
-        elif kind is Created:
+        elif isinstance(fact, Created):
             if created is None:
                 created = fact
             if fact.by == CUSTOMER and waiting is None:
@@ -91,19 +91,19 @@ def fold_ticket(source: str, document: str, facts: Facts) -> Ticket | None:  # n
             said.update(fact.said)
             tags = fact.tags if fact.tags is not None else tags
             identifiers = fact.identifiers or identifiers
-        elif kind is Updated:
+        elif isinstance(fact, Updated):
             said.update(fact.said)
             tags = fact.tags if fact.tags is not None else tags
             identifiers = fact.identifiers or identifiers
-        elif kind is Linked:
+        elif isinstance(fact, Linked):
             if fact.author == AGENT:
                 replies.append(at)
             elif fact.author == CUSTOMER and waiting is None:
                 waiting = at
-        elif kind is Deleted or (kind is Merged and fact.into != document):
+        elif isinstance(fact, Escalated):
+            said.update(fact.said)
+        elif isinstance(fact, Deleted) or (isinstance(fact, Merged) and fact.into != document):
             return None
-        elif said_now := getattr(fact, "said", None):
-            said.update(said_now)
     if created is None:
         return None
     if created.by == AGENT:

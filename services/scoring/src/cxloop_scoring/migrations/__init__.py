@@ -1,0 +1,1 @@
+"""Migrations of the service's schema, one file a revision."""

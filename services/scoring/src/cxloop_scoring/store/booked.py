@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-import asyncpg
-
 from cxloop_scoring.domain.dimensions import COLUMNS, Dimensions
 from cxloop_scoring.domain.facts import Facts
 from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.domain.metrics import BY_NUMBER
 from cxloop_scoring.domain.observations import Observation
+from cxloop_scoring.store.connection import Connection
 
 _NET = f"""
     SELECT document, metric, value, band, at, customer, {", ".join(COLUMNS)}, more, sum(sign)::int4 AS times
@@ -23,18 +22,14 @@ _WORDS = """
 """
 
 
-async def net_ledger(
-    connection: asyncpg.Connection, documents: Mapping[str, Facts]
-) -> dict[str, list[Observation]]:
+async def net_ledger(connection: Connection, documents: Mapping[str, Facts]) -> dict[str, list[Observation]]:
     """Give the observations in force of documents, read from the ledger.
 
     An observation is booked at the time of one of its document's facts, which is how it is found without an
     index of its own on the document.
     """
     times = sorted({fact.at for facts in documents.values() for fact in facts.values()})
-    rows = await connection.fetch(
-        _NET, list(BY_NUMBER), [instant(at) for at in times], sorted(documents)
-    )
+    rows = await connection.fetch(_NET, list(BY_NUMBER), [instant(at) for at in times], sorted(documents))
     ids = {value for row in rows for value in row[6 : 6 + len(COLUMNS)] if value is not None}
     ids.update(value for row in rows for value in row["more"] or ())
     words = {row[0]: (row[1] or "tag", row[2]) for row in await connection.fetch(_WORDS, sorted(ids))}
@@ -48,7 +43,7 @@ async def net_ledger(
             row["band"],
             microseconds(row["at"]),
             row["customer"],
-            Dimensions(*columns, more),
+            Dimensions._make([*columns, more]),
         )
         booked[row["document"]].extend([observation] * row["times"])
     return booked

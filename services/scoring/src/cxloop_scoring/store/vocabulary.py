@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import asyncpg
-
 from cxloop_common.database import Database
 from cxloop_scoring.domain.buckets import Resolved, cell_key
 from cxloop_scoring.domain.dimensions import BUILT_IN, COLUMNS, Dimensions
+from cxloop_scoring.store.connection import Connection
 
 _KEPT = 500_000
 """Entries kept in memory; beyond, the cache starts afresh."""
@@ -78,13 +77,13 @@ class Vocabulary:
         }
         columns = tuple(
             None if value is None else ids[name, value][1]
-            for name, value in zip(COLUMNS, dimensions, strict=False)
+            for name, value in zip(COLUMNS, dimensions.columns, strict=True)
         )
         more = tuple(sorted(ids[pair][1] for pair in dimensions.more)) or None
         return Resolved(columns, more, (0, *(cell_key(*numbers) for numbers in ids.values())))
 
 
-async def _names(connection: asyncpg.Connection, names: Sequence[str]) -> dict[str, int]:
+async def _names(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     rows = await connection.fetch(_NAMES, names)
     if len(rows) < len(names):
         found = {row[0] for row in rows}
@@ -94,7 +93,7 @@ async def _names(connection: asyncpg.Connection, names: Sequence[str]) -> dict[s
     return {row[0]: row[1] for row in rows}
 
 
-async def _values(connection: asyncpg.Connection, values: Sequence[Pair]) -> dict[Pair, int]:
+async def _values(connection: Connection, values: Sequence[Pair]) -> dict[Pair, int]:
     rows = await connection.fetch(_VALUES, *_columns(values))
     if len(rows) < len(values):
         found = {(row[0], row[1]) for row in rows}

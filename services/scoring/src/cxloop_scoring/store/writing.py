@@ -1,10 +1,8 @@
 """Writing a batch: documents, ledger and buckets, each in as few statements as its size allows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
-
-import asyncpg
 
 from cxloop_common.processor import ProcessingError
 from cxloop_scoring.domain.buckets import BucketRow, Entry
@@ -17,6 +15,7 @@ from cxloop_scoring.domain.histogram import (
     encode_histogram,
 )
 from cxloop_scoring.domain.instants import instant
+from cxloop_scoring.store.connection import Connection
 
 _READ_DOCUMENTS = "SELECT id, generation, facts, xmin FROM documents WHERE id = ANY($1::text[])"
 _INSERT_DOCUMENTS = """
@@ -36,6 +35,7 @@ _LEDGER_COLUMNS = (
     *COLUMNS,
     *("more", "recorded_at"),
 )
+
 _BUCKET_COLUMNS = "metric, dimension, at, value, shard, n, sum, squares, low, middle, high, histogram"
 
 
@@ -88,14 +88,14 @@ class ChangedDocument(NamedTuple):
     version: str | None
 
 
-async def read_documents(connection: asyncpg.Connection, ids: Sequence[str]) -> dict[str, StoredDocument]:
+async def read_documents(connection: Connection, ids: Sequence[str]) -> dict[str, StoredDocument]:
     """Read documents by id; absent ones are left out."""
     rows = await connection.fetch(_READ_DOCUMENTS, ids)
     return {row[0]: StoredDocument(row[1], decode_facts(row[2]), str(row[3])) for row in rows}
 
 
 async def write_documents(
-    connection: asyncpg.Connection, changed: Iterable[ChangedDocument], generation: int
+    connection: Connection, changed: Iterable[ChangedDocument], generation: int
 ) -> None:
     """Write documents. Raises ConcurrentChangeError where one is no longer what was read."""
     ordered = sorted(changed)
@@ -127,7 +127,7 @@ def _expect(done: str, rows: int) -> None:
 
 
 async def append_ledger(
-    connection: asyncpg.Connection, entries: Iterable[Entry], documents: Iterable[str], recorded_at: datetime
+    connection: Connection, entries: Iterable[Entry], documents: Iterable[str], recorded_at: datetime
 ) -> None:
     """Append signed observations; `documents` names the document of each entry."""
     records: list[tuple[Any, ...]] = []
@@ -153,7 +153,7 @@ async def append_ledger(
         await connection.copy_records_to_table("ledger", records=records, columns=_LEDGER_COLUMNS)
 
 
-async def add_to_buckets(connection: asyncpg.Connection, table: str, rows: Sequence[BucketRow]) -> None:
+async def add_to_buckets(connection: Connection, table: str, rows: Sequence[BucketRow]) -> None:
     """Add differences, sorted by key, to a table of buckets.
 
     Numbers are added where the row lies; histograms are read, added here and written back. Nobody else writes
@@ -169,13 +169,10 @@ async def add_to_buckets(connection: asyncpg.Connection, table: str, rows: Seque
     await connection.execute(_UPSERTS[table], *columns, written)
 
 
-async def _merged_histograms(
-    connection: asyncpg.Connection, table: str, timed: Sequence[BucketRow]
-) -> list[bytes]:
+async def _merged_histograms(connection: Connection, table: str, timed: Sequence[BucketRow]) -> list[bytes]:
     keys = [list(column) for column in zip(*timed, strict=True)][:5]
-    found: Mapping[int, bytes] = {
-        place: held for place, held in await connection.fetch(_HISTOGRAMS[table], *keys)
-    }
+    rows = await connection.fetch(_HISTOGRAMS[table], *keys)
+    found: dict[int, bytes] = {row[0]: row[1] for row in rows}
     merged: list[bytes] = []
     for place, row in enumerate(timed, start=1):
         added = row.histogram or {}

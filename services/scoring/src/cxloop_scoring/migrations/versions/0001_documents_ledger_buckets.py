@@ -2,8 +2,9 @@
 
 import sqlalchemy as sa
 from alembic import op
-from cxloop_common.database.foundation import create_foundation_tables
 from sqlalchemy.dialects import postgresql
+
+from cxloop_common.database.foundation import create_foundation_tables
 
 revision = "0001"
 down_revision = None
@@ -95,9 +96,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
         sa.Column("dimension", sa.SmallInteger, nullable=False),
         sa.Column("value", sa.Text(collation="C"), nullable=False),
-        sa.Column(
-            "first_seen", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
-        ),
+        sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.UniqueConstraint("dimension", "value"),
     )
     # The domain's duration_bin, for questions that read the ledger: 64 bins an octave. width_bucket over the
