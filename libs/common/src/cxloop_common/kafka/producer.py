@@ -19,7 +19,8 @@ from cxloop_common.kafka.partitioner import partition_of
 from cxloop_common.kafka.records import Message, Partition
 
 BATCH_BYTES = 512 * 1024
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
+MAX_REQUEST_BYTES = (4 * 1024 + 64) * 1024
+"""The largest record of any topic: a dead letter of a delivery."""
 STOP_TIMEOUT_S = 5.0
 
 

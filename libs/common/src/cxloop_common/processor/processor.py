@@ -19,7 +19,7 @@ from cxloop_common.context import Context
 from cxloop_common.database import is_transient
 from cxloop_common.kafka.admin import Admin
 from cxloop_common.kafka.consumer import GroupConsumer, GroupTiming
-from cxloop_common.kafka.errors import KafkaError, MessageTooLargeError
+from cxloop_common.kafka.errors import KafkaError, MessageTooLargeError, TopicError
 from cxloop_common.kafka.records import Partition, Record
 from cxloop_common.processor import dead_letters, offsets, outbox
 from cxloop_common.processor.errors import Fate, FencedError, PoisonError, PoisonReason, ProcessingError
@@ -247,7 +247,10 @@ class Processor:
 
     async def _topic_ids(self) -> dict[str, str]:
         async with Admin(self._settings.kafka_bootstrap) as admin:
-            return {name: state.topic_id for name, state in (await admin.describe(self._topics)).items()}
+            found = await admin.describe(self._topics)
+        if missing := sorted(set(self._topics) - found.keys()):
+            raise TopicError(f"no topic {', '.join(missing)} on the broker")
+        return {name: state.topic_id for name, state in found.items()}
 
     async def _look_for_releases(self, consumer: GroupConsumer) -> None:
         """Every few seconds, see whether an operator released a paused partition."""
@@ -328,6 +331,8 @@ class Processor:
             poison[record.place, record.offset] = error
             return
         unmarked = [r for r in part if (r.place, r.offset) not in poison]
+        if not unmarked:
+            raise error  # parking itself fails: nothing may move until that is mended
         if len(unmarked) == 1:
             poison[unmarked[0].place, unmarked[0].offset] = error
             return

@@ -82,7 +82,7 @@ class RunningService(Generic[SettingsT]):
             waiting = await connection.fetchval("SELECT count(*) FROM outbox")
         at = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
         paused = {(row["topic"], row["partition"]) for row in rows if row["paused"] is not None}
-        if wanted - {topic for topic, _ in at}:
+        if not at or wanted - {topic for topic, _ in at}:
             return "no positions yet"
         reader = Reader(self.foundation.settings.kafka_bootstrap)
         await reader.start()
