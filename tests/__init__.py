@@ -1,0 +1,1 @@
+"""Tests of the whole: contract, integration, end to end, faults."""
