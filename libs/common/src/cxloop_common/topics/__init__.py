@@ -30,10 +30,10 @@ from cxloop_common.events import (
 )
 
 DAY_MS = 24 * 60 * 60 * 1000
-LARGE_DEAD_LETTER_BYTES = LARGE_RECORD_BYTES + 64 * 1024
+LARGE_RECORD_BYTES = 4 * 1024 * 1024
+"""Limit of topics that carry bodies as they came."""
+DEAD_LETTER_BYTES = LARGE_RECORD_BYTES + 64 * 1024
 """A dead letter is the record as it came and the headers that say why: it must fit where the record did."""
-RECORD_BYTES = 4 * 1024 * 1024
-"""Limit of topics that carry bodies as they came; also the producer's largest request."""
 RECORD_BYTES = 1024 * 1024 + 12
 """Kafka's own default of `max.message.bytes`."""
 DEFAULT_PARTITIONS = 12
