@@ -5,6 +5,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 export UV_PYTHON_DOWNLOADS := never
+# Compiled once at installation, so that each of the many processes starts at once.
+export UV_COMPILE_BYTECODE := 1
 STAMP := .venv/.synced
 
 .DEFAULT_GOAL := help
