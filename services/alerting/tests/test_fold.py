@@ -48,7 +48,7 @@ State = dict[str, list[Case]]
 
 
 def score(
-    document: str, hint: str, at: datetime, revision: int, value: int, channel: str = "chat"
+    document: str, hint: str, at: datetime, revision: int, value: int, *, channel: str = "chat"
 ) -> ScoreFact:
     band = "low" if value <= 2 else "high"
     return ScoreFact(
@@ -369,10 +369,25 @@ def test_a_low_score_edited_down_again_takes_its_case_back_up() -> None:
     assert only(world).is_open
 
 
+def test_a_deadline_that_fired_never_fires_again_when_customers_merge_and_the_case_reopens() -> None:
+    world = World()
+    world.meet(score("response:s:1", A, START, 1, 2), score("response:s:2", HINTS[1], START, 1, 2))
+    world.pass_time(1)
+    first = min(world.cases(), key=lambda case: case.triggers[0].fact.document)
+    world.act(first, ActionKind.RESOLVE)
+    world.identities = {A: "c1", HINTS[1]: "c1"}
+    world.meet()
+    assert only(world).reason is Reason.LATE_TRIGGER
+    world.pass_time(5)
+    ticks = [entry.id for entry in world.log if entry.kind is LogKind.TICK]
+    assert len(ticks) == len(set(ticks))
+    assert only(world).escalated_at is not None
+
+
 def test_a_team_takes_turns() -> None:
     world = World()
     for number in range(4):
-        world.meet(score(f"response:s:{number}", f"email:{number}@x.org", START, 1, 2, "mail"))
+        world.meet(score(f"response:s:{number}", f"email:{number}@x.org", START, 1, 2, channel="mail"))
     by_seq = [entry for entry in world.log if entry.kind is LogKind.ASSIGNED]
     assert [entry.body["owner"]["id"] for entry in by_seq] == ["ana", "ben", "ana", "ben"]
 

@@ -1,7 +1,7 @@
 """The whole service on real Kafka and PostgreSQL: scores in, cases and alert records out, actions over HTTP."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from cxloop_common.events import (
     ScoreRecorded,
 )
 from cxloop_common.service import ConfigurationError, make_app, make_foundation
-from cxloop_common.testing.harness import RunningService
-from cxloop_common.topics import ALERTS, JOURNEYS, SCORES, route_topic
+from cxloop_common.testing.harness import RunningService, make_topics
+from cxloop_common.topics import ALERTS, JOURNEYS, SCORES, TopicNames, route_topic
 
 StartService = Callable[..., AbstractAsyncContextManager[RunningService[Any]]]
 ROUTES = """
@@ -103,6 +103,19 @@ async def post(
 
 
 @pytest.fixture
+def start_alerting(start_service: StartService, kafka: str, topic_names: TopicNames) -> StartService:
+    """Topics are there before the service is: a consumer learns of new ones only after a minute."""
+
+    @asynccontextmanager
+    async def begin(**options: Any) -> AsyncGenerator[RunningService[Any]]:
+        await make_topics(kafka, topic_names, [SCORES, JOURNEYS])
+        async with start_service(SERVICE, **options) as service:
+            yield service
+
+    return begin
+
+
+@pytest.fixture
 def configured(tmp_path: Path) -> dict[str, Any]:
     routes = tmp_path / "routes.yaml"
     routes.write_text(ROUTES)
@@ -110,9 +123,9 @@ def configured(tmp_path: Path) -> dict[str, Any]:
 
 
 async def test_a_low_score_becomes_a_case_with_an_owner_and_an_alert_on_both_topics(
-    start_service: StartService, configured: dict[str, Any]
+    start_alerting: StartService, configured: dict[str, Any]
 ) -> None:
-    async with start_service(SERVICE, settings=configured) as service:
+    async with start_alerting(settings=configured) as service:
         await service.produce(
             [scored(1, dimensions={"tier": "gold", "cause": "product"}), scored(2, 5)], SCORES
         )
@@ -132,9 +145,9 @@ async def test_a_low_score_becomes_a_case_with_an_owner_and_an_alert_on_both_top
 
 
 async def test_context_and_customer_follow_in_a_record_of_their_own_when_the_journey_knows_them(
-    start_service: StartService, configured: dict[str, Any]
+    start_alerting: StartService, configured: dict[str, Any]
 ) -> None:
-    async with start_service(SERVICE, settings=configured) as service:
+    async with start_alerting(settings=configured) as service:
         await service.produce([scored(1)], SCORES)
         await service.settle(SCORES)
         await service.produce([journey("cus_1", 7, "email:ana@example.com")], JOURNEYS)
@@ -150,9 +163,9 @@ async def test_context_and_customer_follow_in_a_record_of_their_own_when_the_jou
 
 
 async def test_people_take_a_case_from_open_to_resolved_and_the_history_tells_who_did_what(
-    start_service: StartService, configured: dict[str, Any]
+    start_alerting: StartService, configured: dict[str, Any]
 ) -> None:
-    async with start_service(SERVICE, settings=configured) as service:
+    async with start_alerting(settings=configured) as service:
         await service.produce([scored(1)], SCORES)
         await service.settle(SCORES)
         case = await only_case(service)
@@ -186,9 +199,9 @@ async def test_people_take_a_case_from_open_to_resolved_and_the_history_tells_wh
 
 
 async def test_a_repeated_idempotency_key_acts_once_and_a_reused_one_is_refused(
-    start_service: StartService, configured: dict[str, Any]
+    start_alerting: StartService, configured: dict[str, Any]
 ) -> None:
-    async with start_service(SERVICE, settings=configured) as service:
+    async with start_alerting(settings=configured) as service:
         await service.produce([scored(1)], SCORES)
         await service.settle(SCORES)
         case = await only_case(service)
@@ -205,11 +218,11 @@ async def test_a_repeated_idempotency_key_acts_once_and_a_reused_one_is_refused(
 
 
 async def test_an_unacknowledged_case_is_handed_over_when_its_deadline_passes(
-    start_service: StartService, configured: dict[str, Any]
+    start_alerting: StartService, configured: dict[str, Any]
 ) -> None:
     clock = [datetime.now(UTC)]
     settings = {**configured, "timer_poll_s": 0.05}
-    async with start_service(SERVICE, settings=settings, now=lambda: clock[0]) as service:
+    async with start_alerting(settings=settings, now=lambda: clock[0]) as service:
         await service.produce([scored(1)], SCORES)
         await service.settle(SCORES)
         case = await only_case(service)
@@ -226,9 +239,9 @@ async def test_an_unacknowledged_case_is_handed_over_when_its_deadline_passes(
 
 
 async def test_customers_that_merge_keep_one_case_and_the_other_id_redirects(
-    start_service: StartService, configured: dict[str, Any]
+    start_alerting: StartService, configured: dict[str, Any]
 ) -> None:
-    async with start_service(SERVICE, settings=configured) as service:
+    async with start_alerting(settings=configured) as service:
         await service.produce([scored(1, hint="email:a@x.org"), scored(2, hint="email:b@x.org")], SCORES)
         await service.settle(SCORES)
         before = {case["case_id"] for case in (await service.client.get("/v1/cases")).json()["items"]}
@@ -244,8 +257,8 @@ async def test_customers_that_merge_keep_one_case_and_the_other_id_redirects(
         assert acted.headers["Location"] == f"/v1/cases/{case['case_id']}/acknowledge"
 
 
-async def test_lists_are_filtered_and_paged(start_service: StartService, configured: dict[str, Any]) -> None:
-    async with start_service(SERVICE, settings=configured) as service:
+async def test_lists_are_filtered_and_paged(start_alerting: StartService, configured: dict[str, Any]) -> None:
+    async with start_alerting(settings=configured) as service:
         await service.produce([scored(n, hint=f"email:{n}@x.org") for n in range(5)], SCORES)
         await service.settle(SCORES)
         first = (await service.client.get("/v1/cases?limit=3&status=open")).json()
@@ -261,9 +274,9 @@ async def test_lists_are_filtered_and_paged(start_service: StartService, configu
 
 
 async def test_rules_and_routes_in_force_are_shown_and_can_be_tried(
-    start_service: StartService, configured: dict[str, Any]
+    start_alerting: StartService, configured: dict[str, Any]
 ) -> None:
-    async with start_service(SERVICE, settings=configured) as service:
+    async with start_alerting(settings=configured) as service:
         rules = (await service.client.get("/v1/rules")).json()
         assert [rule["id"] for rule in rules["rules"]] == ["low-nps", "low-csat", "low-ces"]
         routes = (await service.client.get("/v1/routes")).json()
@@ -276,9 +289,9 @@ async def test_rules_and_routes_in_force_are_shown_and_can_be_tried(
 
 
 async def test_unreadable_scores_are_parked_and_their_neighbours_become_cases(
-    start_service: StartService, configured: dict[str, Any]
+    start_alerting: StartService, configured: dict[str, Any]
 ) -> None:
-    async with start_service(SERVICE, settings=configured) as service:
+    async with start_alerting(settings=configured) as service:
         bad = scored(9).model_copy(update={"document": "nonsense"})
         await service.produce([scored(1), bad, scored(2, hint="email:b@x.org")], SCORES)
         await service.settle(SCORES)
@@ -302,5 +315,5 @@ async def test_a_broken_configuration_refuses_to_start_and_names_every_place(tmp
     assert str(raised.value).splitlines() == [
         f"{routes}:2:11: fallback: unknown person 'anna'; did you mean ana?",
         f"{routes}:3:16: route.owner: unknown team 'care'",
-        f"{rules}:2:33: rules[0].whn: unknown key 'whn'; did you mean when?",
+        f"{rules}:2:34: rules[0].whn: unknown key 'whn'; did you mean when?",
     ]

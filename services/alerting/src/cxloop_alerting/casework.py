@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from cxloop_alerting.domain.case import Case, WantedTimer
+from cxloop_alerting.domain.case import Case, Reason, WantedTimer
 from cxloop_alerting.domain.configuration import Configurations
 from cxloop_alerting.domain.facts import LogEntry, ScoreFact, unlogged
 from cxloop_alerting.domain.fold import ACKNOWLEDGE_TIMER, fold_subject, wanted_timers
@@ -178,6 +178,7 @@ class Casework:
             for subject, cases in folded.items()
             for case in cases
         }
+        reasons = {case.id: case.latest_reason for cases in folded.values() for case in cases}
         homes = {trigger: row.case_id for row in rows.values() for trigger in row.triggers}
         gone = {id_: row.version for id_, row in old.items() if id_ not in rows}
         absorbed: dict[str, list[CaseRow]] = defaultdict(list)
@@ -203,7 +204,7 @@ class Casework:
             rows[id_] = replace(row, context=summary, version=version, supersedes=sorted(supersedes - {id_}))
             changed.append(rows[id_])
             latest = max(predecessors, key=lambda other: other.version, default=None)
-            messages += self._announce(latest, rows[id_], now)
+            messages += self._announce(latest, rows[id_], reasons[id_], now)
         await case_store.write_cases(connection, changed, gone)
         watched = {row.customer for row in old.values()}
         settle = [
@@ -216,9 +217,12 @@ class Casework:
         await self._set_timers(connection, {*old, *rows}, folded, settle)
         return Outcome(messages, rows)
 
-    def _announce(self, before: CaseRow | None, after: CaseRow, now: datetime) -> list[Message]:
-        change = name_change(None if before is None else asdict(before), asdict(after))
-        record: AlertRecord = alert_record(asdict(after), change, now)
+    def _announce(self, before: CaseRow | None, after: CaseRow, reason: str, now: datetime) -> list[Message]:
+        shown = asdict(after)
+        change = name_change(None if before is None else asdict(before), shown)
+        if before is not None and before.changes == after.changes:
+            reason = Reason.CONTEXT
+        record: AlertRecord = alert_record(shown, change, reason, now)
         key, value, headers = encode_event(record)
         topics = [ALERTS, *(route_topic(name) for name in (after.route, *after.copies))]
         return [Message(self._names.name(topic), key, value, tuple(headers)) for topic in topics]

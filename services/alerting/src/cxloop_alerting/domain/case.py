@@ -37,6 +37,8 @@ class Reason(StrEnum):
     ACKNOWLEDGE_OVERDUE = "acknowledge_overdue"
     EVIDENCE = "evidence"
     """A late low score that a better one had already answered; nothing is left to do about it."""
+    CONTEXT = "context"
+    """It became known whose case it is, or what else is known of them."""
     OVERTAKEN = "overtaken"
     """It was accepted when it was made; later facts ruled out its effect."""
 
@@ -134,6 +136,10 @@ class Case:
     escalated_to: str | None = None
     wants_hand_over: LogEntry | None = None
     """The tick whose hand-over has no chosen person yet."""
+    openings: int = 1
+    """How often it was opened, the first time included."""
+    ticks: set[str] = field(default_factory=set[str])
+    """Log entries of timers that fired; none fires twice."""
     revised: set[str] = field(default_factory=set[str])
     history: list[Change] = field(default_factory=list[Change])
     effective: list[str] = field(default_factory=list[str])
@@ -178,6 +184,12 @@ class Case:
         if self.contacted_at is None or (self.contact_from or self.contacted_at) > self.contacted_at:
             return _after(self.contact_from or self.clock_from, deadlines.contact)
         return _after(self.clock_from, deadlines.resolve)
+
+    @property
+    def latest_reason(self) -> str:
+        """Why the case changed last."""
+        # Of equal times the line written last: max keeps the first it meets.
+        return str(max(reversed(self.history), key=lambda change: change.at).reason)
 
     def record(
         self, at: datetime, actor: str, change: str, reason: str, detail: Mapping[str, Any] | None = None

@@ -6,15 +6,15 @@ from typing import Any
 
 from cxloop_alerting.domain.case import Case, WantedTimer
 from cxloop_alerting.domain.facts import ActionKind, LogEntry, LogKind
+from cxloop_alerting.domain.fold import tick_id
 from cxloop_common.events.base import rfc3339
-from cxloop_common.identifiers import derive_id
 
 
 def tick_entry(case: Case, timer: WantedTimer, now: datetime) -> LogEntry:
     """Return the entry of a timer that fired: it says what the case's chain asked for at that moment."""
     step = case.route.step
     return LogEntry(
-        derive_id(LogKind.TICK, timer.id),
+        tick_id(timer.id),
         LogKind.TICK,
         case.id,
         case.triggers[0].fact.document,

@@ -252,6 +252,7 @@ class _Walk:
 
     def _tick(self, case: Case, entry: LogEntry) -> None:
         target = entry.body["target"]
+        case.ticks.add(entry.id)
         if case.status not in _WAITING or case.escalated_at is not None:
             case.record(entry.at, SYSTEM, "escalated", Reason.OVERTAKEN)
             return
@@ -340,6 +341,7 @@ class _Walk:
         detail: Mapping[str, object],
     ) -> None:
         case.clock_from = at
+        case.openings += 1
         case.pending = pending
         case.acknowledged_at = case.contacted_at = case.contact_from = None
         case.resolved_at = case.root_cause = None
@@ -405,11 +407,19 @@ def wanted_timers(cases: Iterable[Case]) -> list[WantedTimer]:
         wait = case.route.deadlines.acknowledge
         if wait is None or case.status not in _WAITING or case.escalated_at is not None:
             continue
-        # The clock's start is part of the id: a reopened case is given its time again.
-        id_ = derive_id("timer", case.id, ACKNOWLEDGE_TIMER, "0", case.clock_from.isoformat())
+        # Part of the id is which opening it is for: a reopened case is given its time again.
+        opening = f"{case.openings} {case.clock_from.isoformat()}"
+        id_ = derive_id("timer", case.id, ACKNOWLEDGE_TIMER, "0", opening)
+        if tick_id(id_) in case.ticks:
+            continue
         due_at = case.clock_from + wait + case.route.step.wait
         wanted.append(WantedTimer(id_, case.id, ACKNOWLEDGE_TIMER, 0, due_at))
     return wanted
+
+
+def tick_id(timer: str) -> str:
+    """Return the id of the log entry that a timer leaves; the log takes it once."""
+    return derive_id(LogKind.TICK, timer)
 
 
 def _as_owner(configuration: Configuration, ref: OwnerRef) -> CaseOwner:

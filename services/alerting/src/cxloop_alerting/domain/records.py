@@ -44,7 +44,7 @@ def summarise(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def alert_record(case: Mapping[str, Any], change: Change, at: datetime) -> AlertRecord:
+def alert_record(case: Mapping[str, Any], change: Change, reason: str, at: datetime) -> AlertRecord:
     """Make the record of a case's new version. Its id follows from case and version: a repeat is a duplicate."""
     score = case["score"]
     return AlertRecord(
@@ -64,7 +64,7 @@ def alert_record(case: Mapping[str, Any], change: Change, at: datetime) -> Alert
         customer_id=case["customer_id"],
         customer_hint=case["customer_hint"],
         score=AlertScore.model_validate(score),
-        reason=case["reason"],
+        reason=reason,
         due_at=case["due_at"],
         context=case["context"],
         links={"case": f"/v1/cases/{case['case_id']}"},
