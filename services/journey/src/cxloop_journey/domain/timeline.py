@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -175,7 +175,7 @@ def _stage(event: CanonicalEventBase, kind: Kind) -> Stage | None:
     return Stage.SERVICE if kind in CONTACT_KINDS else None
 
 
-_Told = tuple[Kind, str, Mapping[str, object]]
+_Told = tuple[Kind, str, Mapping[str, Any]]
 
 
 def _told(event: CanonicalEventBase) -> _Told | None:
@@ -188,7 +188,7 @@ def _told(event: CanonicalEventBase) -> _Told | None:
         return Kind.SURVEY_SENT, f"Was sent {_survey(event.survey_id)}", {}
     if isinstance(event, TouchpointRecorded):
         worth = ""
-        money: dict[str, object] = {}
+        money: dict[str, Any] = {}
         if event.value is not None:
             amount = Decimal(str(event.value.amount))
             worth = f", {amount:f} {event.value.currency}"
@@ -210,7 +210,7 @@ def _told_by_ticket(event: TicketEvent) -> _Told | None:  # noqa: C901, PLR0911 
     ticket = f"ticket {event.ticket_id}"
     match event:
         case TicketCreated():
-            more: dict[str, object] = {"channel": event.channel, "open": True}
+            more: dict[str, Any] = {"channel": event.channel, "open": True}
             return (
                 Kind.TICKET_CREATED,
                 f"{_who(event.created_by)} opened {ticket} through {event.channel}",

@@ -199,7 +199,6 @@ def _event(state: _State, change: JourneyChange, version: int, now: datetime) ->
     return JourneyChanged(
         id=derive_id("journey", name, str(version)),
         source=SOURCE,
-        type=JourneyChanged.TYPE,
         time=now,
         customer_id=name,
         version=version,

@@ -227,7 +227,7 @@ async def link(
         )
         flipped = await _turn_shared(connection, paired, linked)
         counts.shared += len(flipped)
-    neighbours = await connection.fetch(_NEIGHBOUR_ROOTS, flipped) if flipped else []
+    neighbours: list[asyncpg.Record] = await connection.fetch(_NEIGHBOUR_ROOTS, flipped) if flipped else []
     members = {
         one.id: one for one in _read(await connection.fetch(_MEMBERS, ends, [row[0] for row in neighbours]))
     }
