@@ -14,7 +14,7 @@ from cxloop_alerting.domain.case import Case, Reason, Status
 from cxloop_alerting.domain.configuration import Configurations
 from cxloop_alerting.domain.entries import action_entry, tick_entry
 from cxloop_alerting.domain.facts import ActionKind, LogEntry, LogKind, ScoreFact, newest, unlogged
-from cxloop_alerting.domain.fold import fold, wanted_timers
+from cxloop_alerting.domain.fold import fold, tick_id, wanted_timers
 from cxloop_alerting.domain.owners import Workload, assignments
 from cxloop_alerting.domain.parsing import Source, parse_configuration
 
@@ -382,6 +382,15 @@ def test_a_deadline_that_fired_never_fires_again_when_customers_merge_and_the_ca
     ticks = [entry.id for entry in world.log if entry.kind is LogKind.TICK]
     assert len(ticks) == len(set(ticks))
     assert only(world).escalated_at is not None
+
+
+def test_a_timer_whose_tick_is_logged_is_wanted_no_more() -> None:
+    world = World()
+    world.meet(score("response:s:1", A, START, 1, 2))
+    case = only(world)
+    [timer] = wanted_timers([case])
+    case.ticks.add(tick_id(timer.id))
+    assert wanted_timers([case]) == []
 
 
 def test_a_team_takes_turns() -> None:

@@ -52,11 +52,14 @@ class Timers:
                         timer = await case_store.take_due_timer(connection, self._now(), passed)
                         if timer is None:
                             break
-                        passed.append(timer.id)
-                        done += await self._fire(connection, timer)
+                        if await self._fire(connection, timer):
+                            done += 1
+                        else:
+                            passed.append(timer.id)
                 except Exception as error:  # collected and raised below, after the others' turn
                     if timer is None or is_transient(error):
                         raise
+                    passed.append(timer.id)
                     failures.append(error)
         if failures:
             raise ExceptionGroup("timers failed", failures)
