@@ -222,7 +222,7 @@ def _responded(data: _Responded, source: str, at: int, digest: bytes) -> tuple[s
         and scale.min < scale.max
         and (data.metric != "nps" or score.is_integer())
     )
-    if not sound or data.ticket_source == "":
+    if not sound:
         raise _ModelDecidesError
     ticket = None
     if data.ticket_id is not None:
