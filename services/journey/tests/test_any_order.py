@@ -6,6 +6,7 @@
 import asyncio
 import itertools
 import json
+import random
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -188,7 +189,7 @@ class Model:
             tier = 2 if len(schemes) == 1 else 0 if schemes & {"user", "desk.requester"} else 1
             return tier, self.pairs[a, b], sorted([self.hash(a), self.hash(b)])
 
-        grown: Any = nx.Graph()
+        grown: Any = nx.Graph([])
         grown.add_nodes_from(graph)
         for a, b in sorted(graph.edges, key=order):
             union = nx.node_connected_component(grown, a) | nx.node_connected_component(grown, b)
@@ -427,6 +428,75 @@ async def test_workers_side_by_side_give_the_same_state_and_never_deadlock(
                 await evaluator.work(connection)
 
     await asyncio.gather(*map(work, lanes), evaluate(), evaluate())
+    async with pool.acquire() as connection:
+        await drain(connection, evaluator)
+        await check(connection, model_of(batches))
+
+
+def storm(rng: random.Random) -> list[Arrival | ScoreArrival]:
+    """Many events on few identifiers: pairs repeat at other times, and density lies where limits decide."""
+    scale = rng.choice([1, 2])
+    nodes = [
+        *(f"user:{n}a" for n in range(4 * scale)),
+        *(f"desk.requester:{n}a" for n in range(6 * scale)),
+        *(f"email:p{n}@example.com" for n in range(8 * scale)),
+        *(f"phone:+493012345{n:02}" for n in range(1, 1 + 8 * scale)),
+    ]
+    meetings = [
+        rng.sample(nodes, rng.choice([2, 2, 2, 3]))
+        for _ in range(int(len(nodes) * rng.choice([0.6, 0.9, 1.3])))
+    ]
+    events: list[CanonicalEventBase] = []
+    for number in range(rng.choice([30, 80, 160])):
+        names = rng.choice(meetings) if rng.random() < 0.85 else [rng.choice(nodes)]
+        at = START + timedelta(minutes=rng.randrange(40))
+        if rng.random() < 0.8:
+            event = TouchpointRecorded(
+                id=f"e{number}", source=SOURCE, time=at, identifiers=tuple(names), touchpoint="visit"
+            )
+        else:
+            event = TicketReplied(
+                id=f"e{number}",
+                source=SOURCE,
+                time=at,
+                identifiers=tuple(names) if rng.random() < 0.5 else (),
+                ticket_id=f"t{rng.randrange(6)}",
+                message_id="m",
+                author="customer",
+                public=True,
+            )
+        events.append(event)
+    return [arrival(event) for event in events]
+
+
+@settings(SLOW, max_examples=30)
+@given(seed=st.integers(0, 2**32), workers=st.sampled_from([1, 4, 4]))
+async def test_a_storm_of_merges_gives_the_same_state(
+    journey_database: Database, seed: int, workers: int
+) -> None:
+    rng = random.Random(seed)  # noqa: S311  # a repeatable storm, not a secret
+    events = storm(rng)
+    order = [*events, *rng.choices(events, k=len(events) // 3)]
+    rng.shuffle(order)
+    size = rng.choice([1, 3, 8, 40])
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    lanes = [batches[number::workers] for number in range(workers)]
+    pool = await journey_database.pool()
+    evaluator = evaluator_of(journey_database)
+    async with pool.acquire() as connection:
+        await empty(connection)
+
+    async def work(lane: list[list[Arrival | ScoreArrival]]) -> None:
+        async with pool.acquire() as connection:
+            for batch in lane:
+                await write(connection, batch)
+
+    async def evaluate() -> None:
+        async with pool.acquire() as connection:
+            for _ in range(6):
+                await evaluator.work(connection)
+
+    await asyncio.gather(*map(work, lanes), evaluate())
     async with pool.acquire() as connection:
         await drain(connection, evaluator)
         await check(connection, model_of(batches))

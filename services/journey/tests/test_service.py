@@ -65,7 +65,8 @@ def opened(ticket: str, *identifiers: str, day: int = 5) -> TicketCreated:
         ticket_id=ticket,
         channel="email",
         created_by="customer",
-        subject="My order is broken",
+        subject_line="My order is broken",
+        tags=(),
     )
 
 
@@ -73,6 +74,7 @@ def replied(ticket: str, *, day: int = 6) -> TicketReplied:
     at = datetime(2026, 3, day, 10, tzinfo=UTC)
     return TicketReplied(
         id=f"{ticket}-reply-{day}",
+        identifiers=(),
         source="desk",
         time=at,
         ticket_id=ticket,
@@ -85,7 +87,7 @@ def replied(ticket: str, *, day: int = 6) -> TicketReplied:
 def solved(ticket: str, *, day: int = 7) -> TicketStatusChanged:
     at = datetime(2026, 3, day, 10, tzinfo=UTC)
     return TicketStatusChanged(
-        id=f"{ticket}-solved", source="desk", time=at, ticket_id=ticket, status="solved"
+        id=f"{ticket}-solved", identifiers=(), source="desk", time=at, ticket_id=ticket, status="solved"
     )
 
 
@@ -418,7 +420,11 @@ async def _announced_after(service: Running, event: TouchpointRecorded) -> float
     """Send one event and time the outbox row that follows from it, from the database's side."""
     async with await service.connect() as connection:
         woken = asyncio.Event()
-        await connection.add_listener("outbox_journey", lambda *_: woken.set())
+
+        def wake(*_: object) -> None:
+            woken.set()
+
+        await connection.add_listener("outbox_journey", wake)
         started = time.perf_counter()
         await service.produce([event])
         await asyncio.wait_for(woken.wait(), 10)
