@@ -6,7 +6,7 @@ client's own idea of a position is never used.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -246,12 +246,17 @@ class Reader:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._client.stop()
 
-    async def assign(self, topics: Iterable[str], *, from_start: bool) -> list[Partition]:
+    async def assign(self, topics: Collection[str], *, from_start: bool) -> list[Partition]:
         """Read all partitions of these topics from their start or from now on; missing topics are left out."""
+        # Asked by name, the client logs an error for each topic that is missing and goes on asking.
+        known = cast("set[str]", await self._client.topics())
+        client = self._client._client  # noqa: SLF001  # without a subscription there is no public way to learn of a topic
         places: list[Any] = []
         for topic in topics:
-            await self._client._client.add_topic(topic)  # noqa: SLF001  # the consumer has no public way to learn of a topic without subscribing
-            await self._client._client.force_metadata_update()  # noqa: SLF001  # as above
+            if topic in known:
+                await client.add_topic(topic)
+        await client.force_metadata_update()
+        for topic in topics:
             numbers = cast("set[int] | None", self._client.partitions_for_topic(topic)) or set()
             places += [TopicPartition(topic, number) for number in sorted(numbers)]
         self._client.assign(places)
@@ -280,7 +285,7 @@ class Reader:
             raise KafkaUnavailableError(f"cannot read ({type(error).__name__})") from error
         return [_record(raw) for raws in found.values() for raw in raws]
 
-    async def read_all(self, topics: Iterable[str]) -> list[Record]:
+    async def read_all(self, topics: Collection[str]) -> list[Record]:
         """Read everything that stands in these topics now, in offset order within each partition."""
         places = await self.assign(topics, from_start=True)
         if not places:
