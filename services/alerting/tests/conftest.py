@@ -276,8 +276,8 @@ class Story:
         announced = await self.alerting.announced()
         assert [record["change"] for record in announced] == list(changes)
         for name, value in fields.items():
-            got = announced[-1].get(name)
-            assert (got["id"] if name == "owner" else got) == value, name
+            shown = {**announced[-1], "owner": announced[-1]["owner"]["id"]}
+            assert shown.get(name) == value, name
         if changes:
             assert announced[-1]["at"] == moment(at).isoformat().replace("+00:00", "Z")
 

@@ -9,7 +9,7 @@ from cxloop_alerting.domain.facts import score_fact
 from cxloop_alerting.domain.fold import fold
 from cxloop_alerting.domain.parsing import Source
 from cxloop_alerting.store.configs import ConfigurationStore
-from cxloop_common.events import CloudEvent, ScoreRecorded
+from cxloop_common.events import CloudEvent, JourneyChanged, ScoreRecorded
 
 Alerting = Any
 """The fixture of conftest.py."""
@@ -48,8 +48,10 @@ async def expected(alerting: Alerting, events: list[CloudEvent]) -> set[tuple[An
     identities: dict[str, tuple[int, str]] = {}
     facts = [score_fact(event) for event in events if isinstance(event, ScoreRecorded)]
     for event in events:
-        for named in getattr(event, "identifiers", ()) if not isinstance(event, ScoreRecorded) else ():
-            identities[named.id] = max(identities.get(named.id, (0, "")), (named.version, event.customer_id))
+        if isinstance(event, JourneyChanged):
+            for named in event.identifiers:
+                linked = (named.version, event.customer_id)
+                identities[named.id] = max(identities.get(named.id, linked), linked)
     state = fold(facts, [], {name: customer for name, (_, customer) in identities.items()}, configurations)
     customers = {customer for _, customer in identities.values()}
     return {

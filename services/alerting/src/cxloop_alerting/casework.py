@@ -6,7 +6,7 @@ leaves the rest to the fold.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -218,8 +218,8 @@ class Casework:
         return Outcome(messages, rows)
 
     def _announce(self, before: CaseRow | None, after: CaseRow, reason: str, now: datetime) -> list[Message]:
-        shown = asdict(after)
-        change = name_change(None if before is None else asdict(before), shown)
+        shown = after.fields()
+        change = name_change(None if before is None else before.fields(), shown)
         if before is not None and before.changes == after.changes:
             reason = Reason.CONTEXT
         record: AlertRecord = alert_record(shown, change, reason, now)

@@ -44,6 +44,10 @@ class CaseRow:
     supersedes: list[str]
     version: int
 
+    def fields(self) -> dict[str, Any]:
+        """Return the fields by name; unlike `asdict` it copies none, which is most of its time."""
+        return {name: getattr(self, name) for name in NAMES}
+
 
 NAMES = tuple(field.name for field in fields(CaseRow))
 _JSON = ("score", "context")
