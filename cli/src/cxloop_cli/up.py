@@ -45,20 +45,20 @@ def up(
         fresh=fresh,
         report=lambda line: err.print(Text("  · ", style="green") + Text(line)),
     )
-    with _signals_as_interrupts():
+    with signals_as_interrupts():
         try:
             err.print(Text(f"Starting CX Loop; its data is in {stack.data_dir}", style="bold"))
             stack.start()
             show_ready(stack, out)
             with LogStream(stack.logs(), to_console(out, list(stack.services))):
-                _watch(stack, err)
+                watch(stack, err)
         except KeyboardInterrupt:
             err.print(Text("Stopping", style="bold"))
         except EmbeddedError as error:
             err.print(Text(str(error), style="red"), soft_wrap=True)
             raise typer.Exit(1) from error
         finally:
-            _ignore_signals()  # stopping is bounded in time; a second Ctrl-C must not cut it short
+            ignore_signals()  # stopping is bounded in time; a second Ctrl-C must not cut it short
             stack.stop()
     err.print(Text("Stopped; run `cxloop up` again to go on where it ended.", style="dim"))
 
@@ -83,7 +83,7 @@ def show_ready(stack: Stack, out: Console) -> None:
     out.print()
 
 
-def _watch(stack: Stack, err: Console) -> None:
+def watch(stack: Stack, err: Console) -> None:
     """Start Kafka and PostgreSQL again should they die, and say so when a service is given up."""
     given_up: set[str] = set()
     while True:
@@ -114,7 +114,7 @@ def _relative(path: Path) -> str:
 
 
 @contextmanager
-def _signals_as_interrupts() -> Generator[None, None, None]:
+def signals_as_interrupts() -> Generator[None, None, None]:
     """Let SIGTERM and a closed terminal end us as Ctrl-C does, with everything stopped."""
     before = {number: signal.signal(number, _interrupt) for number in _ENDING}
     try:
@@ -131,6 +131,7 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
+    """Let no further signal interrupt us: stopping is bounded in time."""
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,102 @@
+"""`cxloop sources check` and `cxloop rules check`: the services' own checks, before they meet a file."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+sources_app = typer.Typer(help="Sources of webhooks.", no_args_is_help=True, rich_markup_mode="rich")
+rules_app = typer.Typer(help="Rules and routes of cases.", no_args_is_help=True, rich_markup_mode="rich")
+
+_AS_JSON = typer.Option("--json", help="Print one JSON object.")
+_ROUTES_FILE = re.compile(r"^route\s*:", re.MULTILINE)
+
+
+# One command alone would otherwise take the group's place.
+@sources_app.callback()
+def _sources() -> None:  # pyright: ignore[reportUnusedFunction]
+    pass
+
+
+@rules_app.callback()
+def _rules() -> None:  # pyright: ignore[reportUnusedFunction]
+    pass
+
+
+@sources_app.command("check", epilog="Example: cxloop sources check sources.yaml --no-secrets")
+def sources_check(
+    file: Annotated[Path, typer.Argument(help="The sources.yaml.")],
+    *,
+    secrets: Annotated[
+        bool,
+        typer.Option("--secrets/--no-secrets", help="Whether a secret that this machine lacks is a fault."),
+    ] = True,
+    as_json: Annotated[bool, _AS_JSON] = False,
+) -> None:
+    """Check a sources.yaml as ingest does at its start; exit 1 with one line a fault."""
+    from cxloop_ingest.sources_cli import check_sources  # noqa: PLC0415  # each command loads what it uses
+
+    report = check_sources(file, secrets=secrets)
+    problems = [
+        {"file": one.file, "line": one.line, "column": one.column, "field": one.field, "message": one.message}
+        for one in report.problems
+    ]
+    _answer(
+        {"ok": report.ok, "file": report.file, "sources": list(report.sources), "problems": problems},
+        [str(one) for one in report.problems],
+        f"{file}: {len(report.sources)} sources ({', '.join(report.sources)})",
+        as_json=as_json,
+    )
+
+
+@rules_app.command("check", epilog="Example: cxloop rules check rules.yaml routes.yaml")
+def rules_check(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="rules.yaml, routes.yaml or both; the built-in text stands in for the other."),
+    ],
+    *,
+    as_json: Annotated[bool, _AS_JSON] = False,
+) -> None:
+    """Check rules and routes as alerting does at its start; exit 1 with one line a fault."""
+    from cxloop_alerting.config_files import check_rules  # noqa: PLC0415  # each command loads what it uses
+
+    routes = [file for file in files if _holds_routes(file)]
+    rules = [file for file in files if file not in routes]
+    if len(routes) > 1 or len(rules) > 1:
+        typer.echo("rules check: give at most one file of rules and one of routes", err=True)
+        raise typer.Exit(2)
+    found = check_rules(rules[0] if rules else None, routes[0] if routes else None)
+    problems = [
+        {"file": one.file, "line": one.line, "column": one.column, "field": one.path, "message": one.reason}
+        for one in found
+    ]
+    _answer(
+        {"ok": not found, "files": [str(file) for file in files], "problems": problems},
+        [str(one) for one in found],
+        f"{', '.join(map(str, files))}: a configuration that alerting would start with",
+        as_json=as_json,
+    )
+
+
+def _holds_routes(file: Path) -> bool:
+    """Tell routes from rules by what is in the file; one that cannot be read, by its name."""
+    try:
+        return _ROUTES_FILE.search(file.read_text(encoding="utf-8")) is not None
+    except (OSError, UnicodeDecodeError):
+        return "route" in file.name
+
+
+def _answer(report: dict[str, Any], lines: Sequence[str], right: str, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report))
+    elif lines:
+        for line in lines:
+            typer.echo(line, err=True)
+    else:
+        typer.echo(right)
+    if lines:
+        raise typer.Exit(1)
