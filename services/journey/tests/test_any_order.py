@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import networkx as nx
@@ -189,7 +189,7 @@ class Model:
             tier = 2 if len(schemes) == 1 else 0 if schemes & {"user", "desk.requester"} else 1
             return tier, self.pairs[a, b], sorted([self.hash(a), self.hash(b)])
 
-        grown: Any = nx.Graph([])
+        grown = cast("Any", nx.Graph())
         grown.add_nodes_from(graph)
         for a, b in sorted(graph.edges, key=order):
             union = nx.node_connected_component(grown, a) | nx.node_connected_component(grown, b)
@@ -543,47 +543,71 @@ async def test_a_batch_that_straddles_a_flip_is_repaired_after_it_has_ended(
         await check(quick, model_of([[first, late, *others]]))
 
 
+def visit(number: int, *names: str) -> Arrival:
+    at = START + timedelta(minutes=number)
+    return arrival(
+        TouchpointRecorded(id=f"v{number}", source=SOURCE, time=at, identifiers=names, touchpoint="visit")
+    )
+
+
+async def begin(connection: Any, one: Arrival) -> Any:
+    """Apply one event in a transaction that stays open."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("SELECT pg_current_xact_id()")
+    await apply_batch(connection, [one], [], KEY)
+    return transaction
+
+
+async def until_waiting(pool: asyncpg.Pool, tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Return when all tasks wait for a lock, or one of them has ended without."""
+    while not any(task.done() for task in tasks) and await _waiting(pool) < len(tasks):
+        pass
+
+
 async def test_a_merge_across_two_workers_waits_and_then_sees_the_union(journey_database: Database) -> None:
     pool = await journey_database.pool()
-    evaluator = evaluator_of(journey_database)
-
-    def visit(number: int, *names: str) -> Arrival:
-        return arrival(
-            TouchpointRecorded(
-                id=f"v{number}",
-                source=SOURCE,
-                time=START + timedelta(minutes=number),
-                identifiers=names,
-                touchpoint="visit",
-            )
-        )
-
     a, b, c = "email:p1@example.com", "email:p2@example.com", "email:p3@example.com"
     async with pool.acquire() as one, pool.acquire() as two:
         await empty(one)
         known = [visit(1, a), visit(2, b), visit(3, c)]
         await write(one, known)
         left, right = visit(4, a, b), visit(5, b, c)
-        transaction = one.transaction()
-        await transaction.start()
-        await one.execute("SELECT pg_current_xact_id()")
-        await apply_batch(one, [left], [], KEY)
+        transaction = await begin(one, left)
         second = asyncio.create_task(write(two, [right]))
-        waiting = False
-        while not waiting:
-            waiting = await _waits(pool)
+        await until_waiting(pool, [second])
+        assert not second.done()
         await transaction.commit()
         await second
-        await drain(one, evaluator)
+        await drain(one, evaluator_of(journey_database))
         await check(one, model_of([[*known, left, right]]))
 
 
-async def _waits(pool: asyncpg.Pool) -> bool:
-    return bool(
-        await pool.fetchval(
-            """SELECT EXISTS (SELECT FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock')"""
-        )
+async def test_a_root_that_moves_while_a_worker_waits_is_locked_too(journey_database: Database) -> None:
+    """One joins a and b under a's root. Two waits for b's bucket, three takes a's: two must wait for three."""
+    pool = await journey_database.pool()
+    a, b, c, d = sorted((f"email:p{n}@example.com" for n in range(4)), key=Model.hash)
+    async with pool.acquire() as one, pool.acquire() as two, pool.acquire() as three:
+        await empty(one)
+        known = [visit(n, name) for n, name in enumerate((a, b, c, d))]
+        await write(one, known)
+        events = [visit(5, a, b), visit(6, b, c), visit(7, a, d)]
+        first = await begin(one, events[0])
+        second = asyncio.create_task(write(two, [events[1]]))
+        third = asyncio.create_task(begin(three, events[2]))
+        await until_waiting(pool, [second, third])
+        await first.commit()
+        open_ = await third
+        await until_waiting(pool, [second])
+        await open_.commit()
+        await second
+        await drain(one, evaluator_of(journey_database))
+        await check(one, model_of([[*known, *events]]))
+
+
+async def _waiting(pool: asyncpg.Pool) -> int:
+    return await pool.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
 
 

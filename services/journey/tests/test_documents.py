@@ -111,6 +111,7 @@ def ticket(id_: str, minute: int, **more: object) -> dict[str, object]:
                 id="8",
                 source="shop",
                 time=AT,
+                identifiers=(),
                 touchpoint="purchase",
                 value=Value(amount=19.9, currency="EUR"),
             ),
@@ -122,6 +123,7 @@ def ticket(id_: str, minute: int, **more: object) -> dict[str, object]:
                 id="9",
                 source="survey",
                 time=AT,
+                identifiers=(),
                 response_id="r",
                 metric="nps",
                 score=2,
@@ -143,7 +145,7 @@ def test_an_entry_says_what_happened_without_the_customer_s_words(
 
 
 def test_a_send_without_a_response_stands_for_itself() -> None:
-    send = SurveySent(id="1", source="survey", time=AT, send_id="s", survey_id="q")
+    send = SurveySent(id="1", source="survey", time=AT, identifiers=(), send_id="s", survey_id="q")
     assert document_of(send) is None
     assert document_of(send.model_copy(update={"response_id": "r"})) == "response:survey:r"
 

@@ -57,16 +57,17 @@ def visit(
 
 def opened(ticket: str, *identifiers: str, day: int = 5) -> TicketCreated:
     at = datetime(2026, 3, day, 10, tzinfo=UTC)
-    return TicketCreated(
-        id=f"{ticket}-created",
-        source="desk",
-        time=at,
-        identifiers=identifiers,
-        ticket_id=ticket,
-        channel="email",
-        created_by="customer",
-        subject_line="My order is broken",
-        tags=(),
+    return TicketCreated.model_validate(
+        {
+            "id": f"{ticket}-created",
+            "source": "desk",
+            "time": at,
+            "identifiers": identifiers,
+            "ticket_id": ticket,
+            "channel": "email",
+            "created_by": "customer",
+            "subject": "My order is broken",
+        }
     )
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from cxloop_common.events import ContextCard, IdentifierVersion, JourneyChange, JourneyChanged
@@ -56,7 +57,7 @@ class _Published:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _State:
     """What there is to say of one customer id now."""
 
@@ -67,12 +68,12 @@ class _State:
     links: Mapping[str, int]
     card: ContextCard | None
 
-    @property
+    @cached_property
     def links_hash(self) -> bytes:
         parts = [f"{text}={version}" for text, version in sorted(self.links.items())]
         return bytes.fromhex(derive_id("links", *parts))
 
-    @property
+    @cached_property
     def content_hash(self) -> bytes:
         card = "" if self.card is None else self.card.model_dump_json()
         into = "" if self.merged_into is None else self.merged_into[1].hex()
