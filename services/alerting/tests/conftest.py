@@ -1,5 +1,6 @@
 """Alerting on a real database and a clock that tests turn by hand; records are handed to it batch by batch."""
 
+import asyncio
 import random
 import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -151,6 +152,12 @@ class Alerting:
 
     async def deliver(self, *events: CloudEvent) -> None:
         """One batch, one transaction."""
+        async with self.uncommitted(*events):
+            pass
+
+    @asynccontextmanager
+    async def uncommitted(self, *events: CloudEvent) -> AsyncGenerator[None]:
+        """Handle one batch; it is committed at the end of the context."""
         records = [self.record(event) for event in events]
         batch = Batch(records, {Partition(record.topic, record.partition): 0 for record in records})
         connection = await self.database.connect()
@@ -159,6 +166,7 @@ class Alerting:
                 transaction = BatchTransaction(connection, self.producer)
                 await self.handler.handle(batch, transaction)
                 await enqueue(connection, transaction.outbox)
+                yield
         finally:
             await connection.close()
         assert not batch.parked
@@ -191,6 +199,14 @@ class Alerting:
             yield connection
         finally:
             await connection.close()
+
+    async def somebody_waits(self) -> None:
+        """Return once a session of this database waits for a lock."""
+        async with self.connection() as connection:
+            while not await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ):
+                pass
 
     async def rows(self) -> list[case_store.CaseRow]:
         async with self.connection() as connection:

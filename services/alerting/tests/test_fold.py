@@ -163,9 +163,7 @@ def shuffled(items: list[ScoreFact], rng: random.Random) -> list[ScoreFact]:
     return again
 
 
-RELAXED = settings(
-    max_examples=250, deadline=None, suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large)
-)
+RELAXED = settings(max_examples=250, deadline=None, suppress_health_check=(HealthCheck.too_slow,))
 
 
 @RELAXED

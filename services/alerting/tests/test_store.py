@@ -148,6 +148,33 @@ async def test_workers_side_by_side_neither_deadlock_nor_lose_a_case(
     assert await open_cases(alerting) == await expected(alerting, [*scores, *links])
 
 
+async def test_a_score_that_waited_while_its_customer_became_known_joins_that_customers_case(
+    alerting: Alerting, make_score: Any, make_link: Any
+) -> None:
+    hint = "email:a@x.org"
+    await alerting.deliver(make_score(1, 1, alerting.clock, hint=hint))
+    async with alerting.uncommitted(make_link("c1", 1, hint)):
+        waiting = asyncio.create_task(alerting.deliver(make_score(2, 1, alerting.clock, hint=hint)))
+        await alerting.somebody_waits()
+    await waiting
+    [row] = await alerting.rows()
+    assert (row.customer_id, len(row.triggers)) == ("c1", 2)
+
+
+async def test_a_card_written_beside_the_opening_of_a_case_is_found_once_both_have_ended(
+    alerting: Alerting, make_score: Any, make_link: Any
+) -> None:
+    hint = "email:a@x.org"
+    await alerting.deliver(make_link("c1", 1, hint))
+    async with alerting.uncommitted(make_link("c1", 2, card=True)):
+        await alerting.deliver(make_score(1, 1, alerting.clock, hint=hint))
+    [row] = await alerting.rows()
+    assert row.context == {}
+    await alerting.advance(alerting.clock.replace(minute=1))
+    [row] = await alerting.rows()
+    assert row.context["stage"] == "use"
+
+
 async def test_alert_records_of_a_case_have_rising_versions_and_ids_that_follow_from_them(
     alerting: Alerting, make_score: Any
 ) -> None:
