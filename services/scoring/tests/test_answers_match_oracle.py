@@ -109,7 +109,7 @@ class Fact:
 class Oracle:
     """All facts by metric, from raw events."""
 
-    facts: dict[str, list[Fact]] = field(default_factory=dict)
+    facts: dict[str, list[Fact]] = field(default_factory=dict[str, list[Fact]])
 
     @classmethod
     def of(cls, events: Iterable[CanonicalEventBase]) -> "Oracle":

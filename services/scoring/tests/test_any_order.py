@@ -138,7 +138,7 @@ async def bucket_rows(worker: Any, table: str) -> dict[Any, Any]:
         cell = sums.setdefault((row["metric"], name, value, row["at"]), [0, 0, 0, 0, 0, 0, defaultdict(int)])
         for place, column in enumerate(("n", "sum", "squares", "low", "middle", "high")):
             cell[place] += row[column]
-        for number, count in decode_histogram(row["histogram"] or b"\x80").items():
+        for number, count in decode_histogram(row["histogram"] or b"").items():
             cell[6][number] += count
     found = {
         key: (*cell[:6], {bin_: count for bin_, count in cell[6].items() if count})

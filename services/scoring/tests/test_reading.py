@@ -23,10 +23,13 @@ from cxloop_common.events import (
     decode_event,
     encode_event,
 )
+from cxloop_common.topics import SCORE_EVENT
 from cxloop_scoring.domain import reading
 from cxloop_scoring.domain.facts import AUTHORS
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.reading import READABLE, UnreadableError, read
+from cxloop_scoring.domain.responses import fold_response
+from cxloop_scoring.domain.scores import score_of
 
 AT = datetime(2026, 3, 6, 16, 30, 0, 123456, tzinfo=UTC)
 BASE: dict[str, Any] = {
@@ -36,8 +39,14 @@ BASE: dict[str, Any] = {
     "identifiers": ("email:ana@example.com",),
     "dimensions": {"segment": "smb", "plan": "gold"},
 }
-TICKET = {**BASE, "ticket_id": "47/11"}
-ANSWER = {**BASE, "response_id": "r 1", "metric": "nps", "score": 9, "scale": {"min": 0, "max": 10}}
+TICKET: dict[str, Any] = {**BASE, "ticket_id": "47/11"}
+ANSWER: dict[str, Any] = {
+    **BASE,
+    "response_id": "r 1",
+    "metric": "nps",
+    "score": 9,
+    "scale": {"min": 0, "max": 10},
+}
 GOLDEN = [
     TicketCreated(**TICKET, channel="email", created_by="bot", subject="Hi", team="t", tags=("b", "a")),
     TicketUpdated(**TICKET, contact_type="refund", priority="high"),
@@ -203,3 +212,22 @@ def test_nul_and_long_values_are_brought_into_a_form_that_can_be_stored() -> Non
     fact: Any = read({**dict(headers), "ce_id": b"e\x001"}, value).fact
     assert fact.said["team"] == "a\ufffdb"
     assert fact.said["agent"] == "ä" * 64
+
+
+@pytest.mark.parametrize(
+    "event", [event for event in GOLDEN if isinstance(event, SurveyResponded)], ids=lambda event: event.metric
+)
+def test_a_score_is_encoded_as_its_model_encodes_it(event: SurveyResponded) -> None:
+    _, value, headers = encode_event(event)
+    document, event_id, fact = read(dict(headers), value)
+    response = fold_response("zendesk-eu", {event_id: fact})
+    assert response is not None
+    encoded = score_of(document, {event_id: fact}, response, 1)
+    score = decode_event(SCORE_EVENT, dict(encoded.headers), encoded.value)
+    key, data, model_headers = encode_event(score)
+    assert encoded.key == key
+    assert msgspec.json.decode(encoded.value) == msgspec.json.decode(data)
+    assert dict(encoded.headers) == dict(model_headers)
+    assert (score.raw, score.scale, score.metric) == (event.score, event.scale, event.metric)
+    assert score.dimensions["plan"] == "gold"
+    assert score.ticket == event.ticket_document

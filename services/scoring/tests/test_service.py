@@ -29,7 +29,7 @@ Start = Callable[..., AbstractAsyncContextManager[Any]]
 
 def answer(number: int, score: float, *, metric: str = "nps", team: str = "billing", **more: Any) -> Any:
     low, high = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}[metric]
-    fields = {
+    fields: dict[str, Any] = {
         "id": f"{metric}-{number}",
         "source": "survey",
         "time": NOON + timedelta(minutes=number),
@@ -238,7 +238,8 @@ async def test_a_ticket_shows_its_clocks_and_leaves_when_deleted(service: Any) -
     assert card == await get(service, "/v1/tickets/ticket:zendesk-eu:0")
     assert card["clocks"]["first_reply_at"] == "2026-03-10T12:20:00Z"
     assert {item["metric"] for item in card["observations"]} >= {"first_response_time", "ticket_volume"}
-    gone = TicketDeleted(id="gone", source="zendesk-eu", ticket_id="0", time=NOON)
+    fields: dict[str, Any] = {"id": "gone", "source": "zendesk-eu", "ticket_id": "0", "time": NOON}
+    gone = TicketDeleted(**fields)
     await service.produce([gone])
     await service.settle(TICKETS)
     assert (await get(service, "/v1/metrics/ticket_volume"))["n"] == 5
@@ -247,21 +248,11 @@ async def test_a_ticket_shows_its_clocks_and_leaves_when_deleted(service: Any) -
 
 
 async def test_a_merged_ticket_passes_its_messages_on_to_the_survivor(service: Any) -> None:
+    base: dict[str, Any] = {"source": "zendesk-eu", "time": NOON + timedelta(minutes=50)}
     lone = TicketCreated(
-        id="lone",
-        source="zendesk-eu",
-        ticket_id="survivor",
-        time=NOON + timedelta(minutes=50),
-        channel="email",
-        created_by="customer",
+        **base, id="lone", ticket_id="survivor", channel="email", created_by="customer", subject=None, tags=()
     )
-    merged = TicketMerged(
-        id="merge",
-        source="zendesk-eu",
-        ticket_id="3",
-        time=NOON + timedelta(hours=3),
-        into_ticket_id="survivor",
-    )
+    merged = TicketMerged(**base, id="merge", ticket_id="3", into_ticket_id="survivor")
     await service.produce([merged, lone])
     await service.settle(TICKETS, SCORING_LINKS)
     assert (await get(service, "/v1/metrics/ticket_volume"))["n"] == 6

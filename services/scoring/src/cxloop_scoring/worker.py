@@ -1,19 +1,21 @@
 """The worker: records to facts, facts to documents, and what that changes to ledger, buckets and scores."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from cxloop_common.database import Database
 from cxloop_common.kafka.records import Message
 from cxloop_common.processor import Batch, PoisonError, PoisonReason, Transaction
 from cxloop_common.topics import SCORES, SCORING_LINKS, TopicNames
-from cxloop_scoring.domain.buckets import Changes, Entry
-from cxloop_scoring.domain.documents import contributions, survivors
+from cxloop_scoring.domain.buckets import BucketRows, Changes, Entry
+from cxloop_scoring.domain.documents import Folded, contributions, fold, observations, survivors
 from cxloop_scoring.domain.facts import Fact, Facts, add_fact, conflicts
 from cxloop_scoring.domain.metrics import GENERATION
 from cxloop_scoring.domain.observations import Observation, differences
 from cxloop_scoring.domain.reading import UnreadableError, read
+from cxloop_scoring.domain.responses import Response
 from cxloop_scoring.domain.scores import Encoded, link_of, score_of
 from cxloop_scoring.store.booked import net_ledger
 from cxloop_scoring.store.vocabulary import Vocabulary
@@ -26,6 +28,8 @@ from cxloop_scoring.store.writing import (
     read_documents,
     write_documents,
 )
+
+T = TypeVar("T")
 
 
 class Counter(Protocol):
@@ -80,24 +84,32 @@ class ScoringHandler:
         changed, brought = self._fold(arrivals, stored)
         if not changed:
             return
-        transaction.publish(self._messages(changed, brought, stored))
+        folded = {document.id: fold(document.id, document.facts) for document in changed}
+        transaction.publish(self._messages(changed, folded, brought, stored))
         outdated = {
             document.id: stored[document.id].facts
             for document in changed
             if document.version is not None and stored[document.id].generation != GENERATION
         }
         booked = await net_ledger(connection, outdated) if outdated else {}
-        bookings = _bookings(changed, stored, booked)
+        # PostgreSQL works on each statement while the next one is being prepared here.
+        bookings = await _meanwhile(
+            write_documents(connection, changed, GENERATION),
+            lambda: _bookings(changed, folded, stored, booked),
+        )
+        if not bookings:
+            return
         resolved = await self._vocabulary.resolve({b.observation.dimensions for b in bookings})
         entries = [
             Entry(b.sign, b.observation, b.shard, resolved[b.observation.dimensions]) for b in bookings
         ]
-        await write_documents(connection, changed, GENERATION)
-        await append_ledger(connection, entries, (b.document for b in bookings), self._now())
-        changes = Changes(entries)
+        changes, by_hour = await _meanwhile(
+            append_ledger(connection, entries, [b.document for b in bookings], self._now()),
+            lambda: _hours(entries),
+        )
         hours, days = BUCKET_TABLES
-        await add_to_buckets(connection, hours, changes.hours())
-        await add_to_buckets(connection, days, changes.days())
+        by_day = await _meanwhile(add_to_buckets(connection, hours, by_hour), changes.days)
+        await add_to_buckets(connection, days, by_day)
 
     def _fold(
         self, arrivals: Mapping[str, _Arrivals], stored: Mapping[str, StoredDocument]
@@ -122,13 +134,15 @@ class ScoringHandler:
     def _messages(
         self,
         changed: Iterable[ChangedDocument],
+        folded: Mapping[str, Folded | None],
         brought: Mapping[str, Sequence[str]],
         stored: Mapping[str, StoredDocument],
     ) -> list[Message]:
         messages: list[Message] = []
         for document in changed:
-            score = score_of(document.id, document.facts, GENERATION)
-            if score is not None:
+            response = folded[document.id]
+            if isinstance(response, Response):
+                score = score_of(document.id, document.facts, response, GENERATION)
                 messages.append(_message(self._scores, score))
                 continue
             targets = survivors(document.id, document.facts)
@@ -141,6 +155,21 @@ class ScoringHandler:
                     for key in (brought[document.id] if target in told else document.facts)
                 ]
         return messages
+
+
+def _hours(entries: Iterable[Entry]) -> tuple[Changes, BucketRows]:
+    changes = Changes(entries)
+    return changes, changes.hours()
+
+
+async def _meanwhile(writing: Coroutine[Any, Any, None], prepare: Callable[[], T]) -> T:
+    """Start writing, prepare what comes next while PostgreSQL works, and wait until it is written."""
+    task = asyncio.create_task(writing)
+    await asyncio.sleep(0)  # the task runs up to its first wait: its statement is on the way
+    try:
+        return prepare()
+    finally:
+        await task
 
 
 def _message(topic: str, encoded: Encoded) -> Message:
@@ -165,12 +194,13 @@ def _arrivals(batch: Batch) -> dict[str, _Arrivals]:
 
 def _bookings(
     changed: Iterable[ChangedDocument],
+    folded: Mapping[str, Folded | None],
     stored: Mapping[str, StoredDocument],
     booked: Mapping[str, Sequence[Observation]],
 ) -> list[_Booking]:
     bookings: list[_Booking] = []
-    for document, shard, facts, version in changed:
-        now = contributions(document, facts)
+    for document, shard, _, version in changed:
+        now = observations(folded[document])
         if version is None:
             bookings += [_Booking(document, shard, 1, observation) for observation in now]
             continue

@@ -1,25 +1,21 @@
 """Buckets: what a batch changes in the hours and days, as differences that add up in any order."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from cxloop_scoring.domain.histogram import Histogram, duration_bin
+from cxloop_scoring.domain.histogram import Histogram, duration_bin, encode_histogram
 from cxloop_scoring.domain.metrics import DURATIONS
 from cxloop_scoring.domain.observations import Observation
 from cxloop_scoring.domain.windows import HOUR
 
-_VALUE_BITS: Final = 32
-_VALUE_MASK: Final = (1 << _VALUE_BITS) - 1
+VALUE_BITS: Final = 32
+DIMENSION_BITS: Final = 16
+_VALUE_MASK: Final = (1 << VALUE_BITS) - 1
 HOURS_A_DAY: Final = 24
 
 CellKey = int
 """A dimension and its value in one integer, ordered as the pair is; 0 is the total."""
-
-
-def cell_key(dimension: int, value: int) -> CellKey:
-    """Join a dimension's number and a value's id."""
-    return dimension << _VALUE_BITS | value
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,146 +39,165 @@ class Entry(NamedTuple):
     resolved: Resolved
 
 
-class BucketRow(NamedTuple):
-    """A difference to one bucket row; sorts by the primary key.
-
-    at: number of the hour or day since 1970. squares: sum of squared hundredths, 0 for durations, whose
-    squared milliseconds would overflow 64 bits within weeks.
-    """
-
-    metric: int
-    dimension: int
-    at: int
-    value: int
-    shard: int
-    n: int
-    sum: int
-    squares: int
-    low: int
-    middle: int
-    high: int
-    histogram: Histogram | None
+# Rows travel as bare tuples, for a batch may hold tens of thousands of them. All begin with the key, packed so
+# that three integers sort as the primary key does: metric << 16 | dimension, at << 32 | value, and the shard.
+BandedRow = tuple[int, int, int, int, int, int, int, int]
+"""Key, sum, squares, low, middle, high: of scores; n is the sum of the bands."""
+PlainRow = tuple[int, int, int, int, int, int]
+"""Key, n, sum, squares: of counts and rates."""
+TimedRow = tuple[int, int, int, int, int, bytes]
+"""Key, n, sum, encoded histogram: of durations. Their squares would overflow 64 bits within weeks."""
 
 
-_Cell = list[int]
+@dataclass(frozen=True, slots=True)
+class BucketRows:
+    """Differences for one table, sorted by key; what comes to nothing is left out."""
+
+    banded: list[BandedRow]
+    plain: list[PlainRow]
+    timed: list[TimedRow]
+
+
 _Group = tuple[int, int, int]
 """Metric, hour or day, shard."""
-
-_N, _SUM, _SQUARES, _BAND = 0, 1, 2, 3
+_Sums = dict[_Group, dict[CellKey, list[int]]]
+_Times = dict[_Group, dict[CellKey, tuple[list[int], Histogram]]]
 
 
 class Changes:
     """Differences of one batch by hour, from which those by day follow."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self._scores: dict[_Group, dict[CellKey, _Cell]] = {}
-        self._durations: dict[_Group, dict[CellKey, tuple[_Cell, Histogram]]] = {}
+        self._banded: _Sums = {}
+        self._plain: _Sums = {}
+        self._timed: _Times = {}
         for entry in entries:
-            self._add(entry)
+            if entry.observation.metric in DURATIONS:
+                self._add_timed(entry)
+            elif entry.observation.band is None:
+                self._add_plain(entry)
+            else:
+                self._add_banded(entry, entry.observation.band)
 
-    def _add(self, entry: Entry) -> None:
-        sign, (metric, value, band, at, _, _), shard, resolved = entry
-        group = (metric, at // HOUR, shard)
+    def _add_banded(self, entry: Entry, band: int) -> None:
+        sign, (metric, value, _, at, _, _), shard, resolved = entry
+        cells = self._banded.setdefault((metric, at // HOUR, shard), {})
         total = sign * value
-        if metric in DURATIONS:
-            timed = self._durations.get(group)
-            if timed is None:
-                timed = self._durations[group] = {}
-            number = duration_bin(value)
-            for key in resolved.cells:
-                found = timed.get(key)
-                if found is None:
-                    timed[key] = ([sign, total], {number: sign})
-                else:
-                    cell, histogram = found
-                    cell[0] += sign
-                    cell[1] += total
-                    histogram[number] = histogram.get(number, 0) + sign
-            return
-        cells = self._scores.get(group)
-        if cells is None:
-            cells = self._scores[group] = {}
         squares = total * value
-        place = _BAND + band if band is not None else -1
+        place = 2 + band
         for key in resolved.cells:
             cell = cells.get(key)
             if cell is None:
-                cell = cells[key] = [0, 0, 0, 0, 0, 0]
-            cell[_N] += sign
-            cell[_SUM] += total
-            cell[_SQUARES] += squares
-            if place > 0:
-                cell[place] += sign
+                cell = cells[key] = [0, 0, 0, 0, 0]
+            cell[0] += total
+            cell[1] += squares
+            cell[place] += sign
 
-    def hours(self) -> list[BucketRow]:
-        """Give the rows by hour, sorted by key; those that come to nothing are left out."""
-        return _rows(self._scores, self._durations)
+    def _add_plain(self, entry: Entry) -> None:
+        sign, (metric, value, _, at, _, _), shard, resolved = entry
+        cells = self._plain.setdefault((metric, at // HOUR, shard), {})
+        total = sign * value
+        squares = total * value
+        for key in resolved.cells:
+            cell = cells.get(key)
+            if cell is None:
+                cells[key] = [sign, total, squares]
+            else:
+                cell[0] += sign
+                cell[1] += total
+                cell[2] += squares
 
-    def days(self) -> list[BucketRow]:
-        """Give the rows by day, sorted by key."""
-        scores: dict[_Group, dict[CellKey, _Cell]] = {}
-        for (metric, hour, shard), cells in self._scores.items():
-            _sum_cells(scores.setdefault((metric, hour // HOURS_A_DAY, shard), {}), cells)
-        durations: dict[_Group, dict[CellKey, tuple[_Cell, Histogram]]] = {}
-        for (metric, hour, shard), timed in self._durations.items():
-            _sum_timed(durations.setdefault((metric, hour // HOURS_A_DAY, shard), {}), timed)
-        return _rows(scores, durations)
+    def _add_timed(self, entry: Entry) -> None:
+        sign, (metric, value, _, at, _, _), shard, resolved = entry
+        cells = self._timed.setdefault((metric, at // HOUR, shard), {})
+        total = sign * value
+        number = duration_bin(value)
+        for key in resolved.cells:
+            found = cells.get(key)
+            if found is None:
+                cells[key] = ([sign, total], {number: sign})
+            else:
+                cell, histogram = found
+                cell[0] += sign
+                cell[1] += total
+                histogram[number] = histogram.get(number, 0) + sign
 
+    def hours(self) -> BucketRows:
+        """Give the rows by hour."""
+        return _rows(self._banded, self._plain, self._timed)
 
-def _sum_cells(into: dict[CellKey, _Cell], cells: Mapping[CellKey, _Cell]) -> None:
-    for key, cell in cells.items():
-        known = into.get(key)
-        if known is None:
-            into[key] = cell.copy()
-        else:
-            for place, amount in enumerate(cell):
-                if amount:
-                    known[place] += amount
-
-
-def _sum_timed(
-    into: dict[CellKey, tuple[_Cell, Histogram]], timed: Mapping[CellKey, tuple[_Cell, Histogram]]
-) -> None:
-    for key, (cell, histogram) in timed.items():
-        known = into.get(key)
-        if known is None:
-            into[key] = (cell.copy(), histogram.copy())
-            continue
-        total, bins = known
-        total[0] += cell[0]
-        total[1] += cell[1]
-        for number, count in histogram.items():
-            bins[number] = bins.get(number, 0) + count
+    def days(self) -> BucketRows:
+        """Give the rows by day."""
+        return _rows(_by_day(self._banded), _by_day(self._plain), _times_by_day(self._timed))
 
 
-def _rows(
-    scores: Mapping[_Group, Mapping[CellKey, _Cell]],
-    durations: Mapping[_Group, Mapping[CellKey, tuple[_Cell, Histogram]]],
-) -> list[BucketRow]:
-    rows = [*_score_rows(scores), *_duration_rows(durations)]
-    rows.sort()
+def _by_day(hours: _Sums) -> _Sums:
+    days: _Sums = {}
+    for (metric, hour, shard), cells in hours.items():
+        into = days.setdefault((metric, hour // HOURS_A_DAY, shard), {})
+        for key, cell in cells.items():
+            known = into.get(key)
+            into[key] = cell if known is None else [a + b for a, b in zip(known, cell, strict=True)]
+    return days
+
+
+def _times_by_day(hours: _Times) -> _Times:
+    days: _Times = {}
+    for (metric, hour, shard), cells in hours.items():
+        into = days.setdefault((metric, hour // HOURS_A_DAY, shard), {})
+        for key, (cell, histogram) in cells.items():
+            known = into.get(key)
+            if known is None:
+                into[key] = (cell.copy(), histogram.copy())
+                continue
+            total, bins = known
+            total[0] += cell[0]
+            total[1] += cell[1]
+            for number, count in histogram.items():
+                bins[number] = bins.get(number, 0) + count
+    return days
+
+
+def _rows(banded: _Sums, plain: _Sums, timed: _Times) -> BucketRows:
+    rows = BucketRows([], [], [])
+    for (metric, at, shard), cells in banded.items():
+        metric_bits, at_bits = metric << DIMENSION_BITS, at << VALUE_BITS
+        rows.banded.extend(
+            (metric_bits | key >> VALUE_BITS, at_bits | key & _VALUE_MASK, shard, a, b, low, middle, high)
+            for key, (a, b, low, middle, high) in cells.items()
+            if a or b or low or middle or high
+        )
+    for (metric, at, shard), cells in plain.items():
+        metric_bits, at_bits = metric << DIMENSION_BITS, at << VALUE_BITS
+        rows.plain.extend(
+            (metric_bits | key >> VALUE_BITS, at_bits | key & _VALUE_MASK, shard, n, total, squares)
+            for key, (n, total, squares) in cells.items()
+            if n or total or squares
+        )
+    _extend_timed(rows.timed, timed)
+    rows.banded.sort()
+    rows.plain.sort()
+    rows.timed.sort()
     return rows
 
 
-def _score_rows(scores: Mapping[_Group, Mapping[CellKey, _Cell]]) -> Iterator[BucketRow]:
-    for (metric, at, shard), cells in scores.items():
-        for key, cell in cells.items():
-            if any(cell):
-                yield BucketRow(metric, key >> _VALUE_BITS, at, key & _VALUE_MASK, shard, *_six(cell), None)
-
-
-def _six(cell: Sequence[int]) -> tuple[int, int, int, int, int, int]:
-    n, total, squares, low, middle, high = cell
-    return n, total, squares, low, middle, high
-
-
-def _duration_rows(
-    durations: Mapping[_Group, Mapping[CellKey, tuple[_Cell, Histogram]]],
-) -> Iterator[BucketRow]:
-    for (metric, at, shard), timed in durations.items():
-        for key, ((n, total), histogram) in timed.items():
-            bins = {number: count for number, count in histogram.items() if count}
+def _extend_timed(
+    rows: list[TimedRow], timed: Mapping[_Group, Mapping[CellKey, tuple[list[int], Histogram]]]
+) -> None:
+    for (metric, at, shard), cells in timed.items():
+        metric_bits, at_bits = metric << DIMENSION_BITS, at << VALUE_BITS
+        for key, ((n, total), histogram) in cells.items():
+            bins = histogram
+            if 0 in histogram.values():
+                bins = {number: count for number, count in histogram.items() if count}
             if n or total or bins:
-                yield BucketRow(
-                    metric, key >> _VALUE_BITS, at, key & _VALUE_MASK, shard, n, total, 0, 0, 0, 0, bins
+                rows.append(
+                    (
+                        metric_bits | key >> VALUE_BITS,
+                        at_bits | key & _VALUE_MASK,
+                        shard,
+                        n,
+                        total,
+                        encode_histogram(bins),
+                    )
                 )

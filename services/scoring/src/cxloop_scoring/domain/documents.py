@@ -1,7 +1,7 @@
 """Documents: the pure function from facts to observations, and what a merged ticket passes on."""
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote, unquote
 
 from cxloop_common.identifiers import document_id
@@ -18,8 +18,8 @@ from cxloop_scoring.domain.facts import (
     Tombstone,
 )
 from cxloop_scoring.domain.observations import Observation
-from cxloop_scoring.domain.responses import fold_response, response_observations
-from cxloop_scoring.domain.tickets import fold_ticket, ticket_observations
+from cxloop_scoring.domain.responses import Response, fold_response, response_observations
+from cxloop_scoring.domain.tickets import Ticket, fold_ticket, ticket_observations
 
 TICKET: Final = "ticket:"
 RESPONSE: Final = "response:"
@@ -52,13 +52,27 @@ def source_of(document: str) -> str:
     return _decoded_source(document.split(":", 2)[1])
 
 
+Folded: TypeAlias = Ticket | Response
+"""What a document amounts to."""
+
+
+def fold(document: str, facts: Facts) -> Folded | None:
+    """Fold a document: a function of its facts alone; None where it counts for nothing yet, or no more."""
+    if document.startswith(TICKET):
+        return fold_ticket(source_of(document), document, facts)
+    return fold_response(source_of(document), facts)
+
+
+def observations(folded: Folded | None) -> list[Observation]:
+    """Give all observations of a folded document."""
+    if folded is None:
+        return []
+    return ticket_observations(folded) if isinstance(folded, Ticket) else response_observations(folded)
+
+
 def contributions(document: str, facts: Facts) -> list[Observation]:
     """Give all observations of a document: a function of its facts alone."""
-    if document.startswith(TICKET):
-        ticket = fold_ticket(source_of(document), document, facts)
-        return [] if ticket is None else ticket_observations(ticket)
-    response = fold_response(source_of(document), facts)
-    return [] if response is None else response_observations(response)
+    return observations(fold(document, facts))
 
 
 def survivors(document: str, facts: Facts) -> set[str]:

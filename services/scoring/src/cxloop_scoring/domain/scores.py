@@ -1,19 +1,20 @@
 """Scores: the record that says how one response was scored, as `cxloop.scores.v1` carries it."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from cxloop_common.events import ScoreLink, ScoreRecorded
 from cxloop_common.identifiers import derive_id
-from cxloop_scoring.domain.documents import RESPONSE, linked, source_of
+from cxloop_scoring.domain.dimensions import TAG
+from cxloop_scoring.domain.documents import linked, source_of
 from cxloop_scoring.domain.facts import Fact, Facts, Tombstone, event_ids
 from cxloop_scoring.domain.instants import rfc3339_of
-from cxloop_scoring.domain.responses import Response, fold_response
+from cxloop_scoring.domain.responses import Response
 
 _JSON: Final = b"application/json"
 _BANDS: Final = ("low", "middle", "high")
-_encode = msgspec.json.Encoder(order="deterministic").encode
+_encode = msgspec.json.Encoder().encode
 _SPEC: Final = ("ce_specversion", b"1.0")
 _SCORE: Final = ("ce_type", ScoreRecorded.TYPE.encode())
 _LINK: Final = ("ce_type", ScoreLink.TYPE.encode())
@@ -33,67 +34,74 @@ def revision_id(document: str, facts: Facts) -> str:
     return derive_id(document, *sorted(facts))
 
 
-def score_of(document: str, facts: Facts, generation: int) -> Encoded | None:
-    """Encode the score of a response's document; None while there is no answer in it, or for other documents.
+class _Scale(msgspec.Struct, omit_defaults=True):
+    max: float
+    min: float
+    polarity: str
+    good: tuple[float, ...] | None = None
 
-    Equal to encoding a `ScoreRecorded`, at a tenth of the cost.
-    """
-    if not document.startswith(RESPONSE):
-        return None
-    source = source_of(document)
-    response = fold_response(source, facts)
-    if response is None:
-        return None
-    instant = rfc3339_of(response.answer.at)
-    value = _encode(_score_data(document, facts, generation, response, instant))
+
+class _Score(msgspec.Struct, omit_defaults=True, rename={"limits": "scale"}):
+    """The data of a `ScoreRecorded`; None is left out, as the models leave it out."""
+
+    band: str
+    dimensions: dict[str, str]
+    document: str
+    event_ids: tuple[str, ...]
+    event_time: str
+    identifiers: tuple[str, ...]
+    metric: str
+    normalised: int
+    raw: float
+    revision: tuple[int, int]
+    limits: _Scale
+    tags: tuple[str, ...]
+    customer_hint: str | None = None
+    ticket: str | None = None
+    wants_contact: bool | None = None
+
+
+def score_of(document: str, facts: Facts, response: Response, generation: int) -> Encoded:
+    """Encode the score of a response: a `ScoreRecorded`, at a tenth of the models' cost."""
+    answer = response.answer
+    instant = rfc3339_of(answer.at)
     key = document.encode()
+    dimensions = response.dimensions
+    score = _Score(
+        band=_BANDS[response.band],
+        dimensions=dimensions.named(),
+        document=document,
+        event_ids=event_ids(facts),
+        event_time=instant,
+        identifiers=answer.identifiers,
+        metric=answer.metric,
+        normalised=response.normalised,
+        raw=answer.score,
+        revision=(generation, len(facts)),
+        limits=_Scale(
+            answer.most,
+            answer.least,
+            "lower_is_better" if answer.lower_is_better else "higher_is_better",
+            answer.good,
+        ),
+        tags=tuple(value for name, value in dimensions.more if name == TAG) if dimensions.more else (),
+        customer_hint=response.customer.hint,
+        ticket=answer.ticket,
+        wants_contact=answer.wants_contact,
+    )
     return Encoded(
         key,
-        value,
+        _encode(score),
         (
             _SPEC,
             ("ce_id", revision_id(document, facts).encode()),
             _SCORE,
-            ("ce_source", source.encode()),
+            ("ce_source", source_of(document).encode()),
             ("ce_time", instant.encode()),
             _CONTENT,
             ("ce_subject", key),
         ),
     )
-
-
-def _score_data(
-    document: str, facts: Facts, generation: int, response: Response, instant: str
-) -> dict[str, Any]:
-    answer = response.answer
-    scale: dict[str, Any] = {
-        "min": answer.least,
-        "max": answer.most,
-        "polarity": "lower_is_better" if answer.lower_is_better else "higher_is_better",
-    }
-    if answer.good is not None:
-        scale["good"] = answer.good
-    data: dict[str, Any] = {
-        "document": document,
-        "revision": (generation, len(facts)),
-        "event_time": instant,
-        "event_ids": event_ids(facts),
-        "metric": answer.metric,
-        "raw": answer.score,
-        "scale": scale,
-        "normalised": response.normalised,
-        "band": _BANDS[response.band],
-        "identifiers": answer.identifiers,
-        "dimensions": response.dimensions.named(),
-        "tags": tuple(value for name, value in response.dimensions.more if name == "tag"),
-    }
-    if response.customer.hint is not None:
-        data["customer_hint"] = response.customer.hint
-    if answer.wants_contact is not None:
-        data["wants_contact"] = answer.wants_contact
-    if answer.ticket is not None:
-        data["ticket"] = answer.ticket
-    return data
 
 
 def link_of(origin: str, survivor: str, event_id: str, fact: Fact) -> Encoded:

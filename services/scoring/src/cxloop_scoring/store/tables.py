@@ -69,7 +69,7 @@ def _buckets(name: str) -> Table:
         Column("low", Integer, nullable=False),
         Column("middle", Integer, nullable=False),
         Column("high", Integer, nullable=False),
-        Column("histogram", LargeBinary, comment="msgpack: bin -> count; of durations alone"),
+        Column("histogram", LargeBinary, comment="pairs of bin (2 bytes) and count (4); of durations alone"),
         postgresql_with={"fillfactor": 70},
     )
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from cxloop_common.database import Database
-from cxloop_scoring.domain.buckets import Resolved, cell_key
-from cxloop_scoring.domain.dimensions import BUILT_IN, COLUMNS, Dimensions
+from cxloop_scoring.domain.buckets import VALUE_BITS, CellKey, Resolved
+from cxloop_scoring.domain.dimensions import BUILT_IN, Dimensions
 from cxloop_scoring.store.connection import Connection
 
-_KEPT = 500_000
+_KEPT = 200_000
 """Entries kept in memory; beyond, the cache starts afresh."""
 
 _ADD_NAMES = """
@@ -39,48 +39,61 @@ class Vocabulary:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._names: dict[str, int] = dict(BUILT_IN)
-        self._values: dict[Pair, int] = {}
+        self._values: dict[int, dict[str, int]] = {number: {} for number in BUILT_IN.values()}
         self._resolved: dict[Dimensions, Resolved] = {}
 
     async def resolve(self, wanted: Iterable[Dimensions]) -> Mapping[Dimensions, Resolved]:
         """Resolve dimensions; the mapping holds all that were asked for, and more."""
+        if len(self._resolved) > _KEPT or sum(map(len, self._values.values())) > _KEPT:
+            self._resolved = {}
+            self._values = {number: {} for number in self._names.values()}
         known = self._resolved
-        missing = {dimensions for dimensions in wanted if dimensions not in known}
-        if missing:
-            if len(known) > _KEPT or len(self._values) > _KEPT:
-                missing.update(wanted)
-                known = self._resolved = {}
-                self._values = {}
-            await self._learn(missing)
-            for dimensions in missing:
+        unknown: list[Dimensions] = []
+        for dimensions in wanted:
+            if dimensions not in known:
+                try:
+                    known[dimensions] = self._numbers(dimensions)
+                except KeyError:
+                    unknown.append(dimensions)
+        if unknown:
+            await self._learn(unknown)
+            for dimensions in unknown:
                 known[dimensions] = self._numbers(dimensions)
         return known
 
     async def _learn(self, wanted: Iterable[Dimensions]) -> None:
         pairs = {pair for dimensions in wanted for pair in dimensions.pairs()}
         names = sorted({name for name, _ in pairs} - self._names.keys())
-        if names:
-            pool = await self._database.pool()
-            async with pool.acquire() as connection:
-                self._names.update(await _names(connection, names))
-        numbered = {(self._names[name], value) for name, value in pairs}
-        values = sorted(numbered - self._values.keys())
-        if values:
-            pool = await self._database.pool()
-            async with pool.acquire() as connection:
-                self._values.update(await _values(connection, values))
+        pool = await self._database.pool()
+        async with pool.acquire() as connection:
+            if names:
+                found = await _names(connection, names)
+                self._names.update(found)
+                self._values.update({number: {} for number in found.values()})
+            numbered = {(self._names[name], value) for name, value in pairs}
+            values = sorted(pair for pair in numbered if pair[1] not in self._values[pair[0]])
+            for (number, value), id_ in (await _values(connection, values)).items():
+                self._values[number][value] = id_
 
     def _numbers(self, dimensions: Dimensions) -> Resolved:
-        ids = {
-            (name, value): (self._names[name], self._values[self._names[name], value])
-            for name, value in dimensions.pairs()
-        }
-        columns = tuple(
-            None if value is None else ids[name, value][1]
-            for name, value in zip(COLUMNS, dimensions.columns, strict=True)
-        )
-        more = tuple(sorted(ids[pair][1] for pair in dimensions.more)) or None
-        return Resolved(columns, more, (0, *(cell_key(*numbers) for numbers in ids.values())))
+        """Look everything up. Raises KeyError where something is not known yet."""
+        held = self._values
+        columns: list[int | None] = []
+        cells: list[CellKey] = [0]
+        for number, value in enumerate(dimensions.columns, start=1):
+            if value is None:
+                columns.append(None)
+            else:
+                id_ = held[number][value]
+                columns.append(id_)
+                cells.append(number << VALUE_BITS | id_)
+        more: list[int] = []
+        for name, value in dimensions.more:
+            number = self._names[name]
+            id_ = held[number][value]
+            more.append(id_)
+            cells.append(number << VALUE_BITS | id_)
+        return Resolved(tuple(columns), tuple(sorted(more)) or None, tuple(cells))
 
 
 async def _names(connection: Connection, names: Sequence[str]) -> dict[str, int]:

@@ -5,15 +5,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from cxloop_common.processor import ProcessingError
-from cxloop_scoring.domain.buckets import BucketRow, Entry
+from cxloop_scoring.domain.buckets import BucketRows, Entry
 from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.facts import Facts, decode_facts, encode_facts
-from cxloop_scoring.domain.histogram import (
-    Histogram,
-    add_histogram,
-    decode_histogram,
-    encode_histogram,
-)
+from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
 from cxloop_scoring.domain.instants import instant
 from cxloop_scoring.store.connection import Connection
 
@@ -36,35 +31,70 @@ _LEDGER_COLUMNS = (
     *("more", "recorded_at"),
 )
 
-_BUCKET_COLUMNS = "metric, dimension, at, value, shard, n, sum, squares, low, middle, high, histogram"
-
-
-def _upsert(table: str) -> str:
-    return f"""
-        INSERT INTO {table} AS b ({_BUCKET_COLUMNS})
-        SELECT * FROM unnest(
-            $1::int2[], $2::int2[], $3::int4[], $4::int4[], $5::int2[], $6::int4[], $7::int8[], $8::int8[],
-            $9::int4[], $10::int4[], $11::int4[], $12::bytea[])
-        ON CONFLICT (metric, dimension, at, value, shard) DO UPDATE SET
-            n = b.n + excluded.n, sum = b.sum + excluded.sum, squares = b.squares + excluded.squares,
-            low = b.low + excluded.low, middle = b.middle + excluded.middle, high = b.high + excluded.high,
-            histogram = excluded.histogram
-    """
-
-
-def _histograms(table: str) -> str:
-    return f"""
-        SELECT asked.place, b.histogram
-        FROM unnest($1::int2[], $2::int2[], $3::int4[], $4::int4[], $5::int2[])
-            WITH ORDINALITY AS asked (metric, dimension, at, value, shard, place)
-        JOIN {table} AS b USING (metric, dimension, at, value, shard)
-        WHERE b.histogram IS NOT NULL
-    """
-
-
 BUCKET_TABLES = ("bucket_hour", "bucket_day")
-_UPSERTS = {table: _upsert(table) for table in BUCKET_TABLES}
-_HISTOGRAMS = {table: _histograms(table) for table in BUCKET_TABLES}
+_COMPACTED_FROM = 4096
+"""Bytes from which a histogram's pairs are added up into one pair a bin."""
+
+_KEY = (
+    "(u.what >> 16)::int2, (u.what & 65535)::int2, (u.slot >> 32)::int4, (u.slot & 4294967295)::int4, u.shard"
+)
+_CONFLICT = "ON CONFLICT (metric, dimension, at, value, shard) DO UPDATE SET"
+
+
+def _banded(table: str) -> str:
+    return f"""
+        INSERT INTO {table} AS b
+            (metric, dimension, at, value, shard, n, sum, squares, low, middle, high)
+        SELECT {_KEY}, u.low + u.middle + u.high, u.sum, u.squares, u.low, u.middle, u.high
+        FROM unnest($1::int4[], $2::int8[], $3::int2[], $4::int8[], $5::int8[], $6::int4[], $7::int4[], $8::int4[])
+            AS u (what, slot, shard, sum, squares, low, middle, high)
+        {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum, squares = b.squares + excluded.squares,
+            low = b.low + excluded.low, middle = b.middle + excluded.middle, high = b.high + excluded.high
+    """
+
+
+def _plain(table: str) -> str:
+    return f"""
+        INSERT INTO {table} AS b
+            (metric, dimension, at, value, shard, n, sum, squares, low, middle, high)
+        SELECT {_KEY}, u.n, u.sum, u.squares, 0, 0, 0
+        FROM unnest($1::int4[], $2::int8[], $3::int2[], $4::int4[], $5::int8[], $6::int8[])
+            AS u (what, slot, shard, n, sum, squares)
+        {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum, squares = b.squares + excluded.squares
+    """
+
+
+def _timed(table: str) -> str:
+    # Histograms are appended, not read and added up: pairs of one bin add up when they are read.
+    return f"""
+        WITH written AS (
+            INSERT INTO {table} AS b
+                (metric, dimension, at, value, shard, n, sum, squares, low, middle, high, histogram)
+            SELECT {_KEY}, u.n, u.sum, 0, 0, 0, 0, u.histogram
+            FROM unnest($1::int4[], $2::int8[], $3::int2[], $4::int4[], $5::int8[], $6::bytea[])
+                AS u (what, slot, shard, n, sum, histogram)
+            {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum,
+                histogram = b.histogram || excluded.histogram
+            RETURNING metric, dimension, at, value, shard, histogram
+        )
+        SELECT * FROM written WHERE octet_length(histogram) > {_COMPACTED_FROM}
+    """
+
+
+def _compact(table: str) -> str:
+    return f"""
+        UPDATE {table} AS b SET histogram = u.histogram
+        FROM unnest($1::int2[], $2::int2[], $3::int4[], $4::int4[], $5::int2[], $6::bytea[])
+            AS u (metric, dimension, at, value, shard, histogram)
+        WHERE b.metric = u.metric AND b.dimension = u.dimension AND b.at = u.at AND b.value = u.value
+            AND b.shard = u.shard
+    """
+
+
+_BANDED = {table: _banded(table) for table in BUCKET_TABLES}
+_PLAIN = {table: _plain(table) for table in BUCKET_TABLES}
+_TIMED = {table: _timed(table) for table in BUCKET_TABLES}
+_COMPACT = {table: _compact(table) for table in BUCKET_TABLES}
 
 
 class ConcurrentChangeError(ProcessingError):
@@ -153,33 +183,23 @@ async def append_ledger(
         await connection.copy_records_to_table("ledger", records=records, columns=_LEDGER_COLUMNS)
 
 
-async def add_to_buckets(connection: Connection, table: str, rows: Sequence[BucketRow]) -> None:
-    """Add differences, sorted by key, to a table of buckets.
+async def add_to_buckets(connection: Connection, table: str, rows: BucketRows) -> None:
+    """Add differences to a table of buckets.
 
-    Numbers are added where the row lies; histograms are read, added here and written back. Nobody else writes
-    rows of the same shard meanwhile: the batch holds the lock of the shard's offset.
+    Nobody else writes rows of the same shard meanwhile: the batch holds the lock of the shard's offset.
     """
-    if not rows:
-        return
-    timed = [row for row in rows if row.histogram is not None]
-    merged = await _merged_histograms(connection, table, timed) if timed else []
-    histograms = iter(merged)
-    written = [None if row.histogram is None else next(histograms) for row in rows]
-    columns = [list(column) for column in zip(*rows, strict=True)][:-1]
-    await connection.execute(_UPSERTS[table], *columns, written)
+    if rows.banded:
+        await connection.execute(_BANDED[table], *_columns(rows.banded))
+    if rows.plain:
+        await connection.execute(_PLAIN[table], *_columns(rows.plain))
+    if rows.timed:
+        long = await connection.fetch(_TIMED[table], *_columns(rows.timed))
+        shorter = [(*row[:5], encode_histogram(decode_histogram(row[5]))) for row in long]
+        # Half of it gone pays for the rewrite; what has that many bins stays as it is until then.
+        worth = [short for short, row in zip(shorter, long, strict=True) if 2 * len(short[5]) <= len(row[5])]
+        if worth:
+            await connection.execute(_COMPACT[table], *_columns(worth))
 
 
-async def _merged_histograms(connection: Connection, table: str, timed: Sequence[BucketRow]) -> list[bytes]:
-    keys = [list(column) for column in zip(*timed, strict=True)][:5]
-    rows = await connection.fetch(_HISTOGRAMS[table], *keys)
-    found: dict[int, bytes] = {row[0]: row[1] for row in rows}
-    merged: list[bytes] = []
-    for place, row in enumerate(timed, start=1):
-        added = row.histogram or {}
-        held = found.get(place)
-        if held is not None:
-            total: Histogram = decode_histogram(held)
-            add_histogram(total, added)
-            added = total
-        merged.append(encode_histogram(added))
-    return merged
+def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]

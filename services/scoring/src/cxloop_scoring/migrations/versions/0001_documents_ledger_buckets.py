@@ -40,7 +40,9 @@ def _create_buckets(name: str) -> None:
         sa.Column("low", sa.Integer, nullable=False),
         sa.Column("middle", sa.Integer, nullable=False),
         sa.Column("high", sa.Integer, nullable=False),
-        sa.Column("histogram", sa.LargeBinary, comment="msgpack: bin -> count; of durations alone"),
+        sa.Column(
+            "histogram", sa.LargeBinary, comment="pairs of bin (2 bytes) and count (4); of durations alone"
+        ),
         postgresql_with={"fillfactor": 70},
     )
 
