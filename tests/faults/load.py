@@ -52,7 +52,9 @@ class Author:
             return at
 
         def event(kind: str, when: datetime, **data: Any) -> Outgoing:
-            return self._event(TICKETS, f"ticket.{kind}", f"ticket:{SOURCE}:{ticket}", when, ticket_id=ticket, **data)
+            return self._event(
+                TICKETS, f"ticket.{kind}", f"ticket:{SOURCE}:{ticket}", when, ticket_id=ticket, **data
+            )
 
         author = "agent" if rng.random() < 0.1 else "customer"  # noqa: PLR2004  # a share, as below
         story = [
@@ -69,7 +71,9 @@ class Author:
         for _ in range(rng.randrange(4)):
             writer = rng.choice(("agent", "agent", "customer", "bot"))
             public = rng.random() < 0.8  # noqa: PLR2004
-            story.append(event("replied", later(), message_id=f"M{self._number()}", author=writer, public=public))
+            story.append(
+                event("replied", later(), message_id=f"M{self._number()}", author=writer, public=public)
+            )
         if rng.random() < 0.3:  # noqa: PLR2004
             story.append(event("assigned", later(), team=rng.choice((*TEAMS, None)), agent="kim"))
         if rng.random() < 0.5:  # noqa: PLR2004
@@ -96,7 +100,15 @@ class Author:
         story: Story = []
         if rng.random() < 0.3:  # noqa: PLR2004
             story.append(
-                self._event(SURVEYS, "survey.sent", key, at, send_id=f"S{response}", survey_id="post", response_id=response)
+                self._event(
+                    SURVEYS,
+                    "survey.sent",
+                    key,
+                    at,
+                    send_id=f"S{response}",
+                    survey_id="post",
+                    response_id=response,
+                )
             )
         metric, least, most = rng.choice((("nps", 0, 10), ("csat", 1, 5), ("ces", 1, 7)))
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
@@ -117,7 +129,9 @@ class Author:
                 twin = {**answer, "score": most}
                 told = dict(story[-1].headers)["ce_id"].decode()
                 story.append(
-                    self._event(SURVEYS, "survey.responded", key, at + timedelta(hours=1), event_id=told, **twin)
+                    self._event(
+                        SURVEYS, "survey.responded", key, at + timedelta(hours=1), event_id=told, **twin
+                    )
                 )
         return story
 

@@ -149,7 +149,9 @@ def _of_ticket(
     solves, reopened, solved = _solves([variant for _, _, variant in own])
     if solves:
         first, last = solves[0], solves[-1]
-        found.append(Observed(document, FIRST_RESOLUTION, max(0, first - created.at) // 1000, None, first, team))
+        found.append(
+            Observed(document, FIRST_RESOLUTION, max(0, first - created.at) // 1000, None, first, team)
+        )
         found.append(Observed(document, REOPEN, int(reopened), None, first, team))
         if solved:
             took = max(0, last - created.at) // 1000

@@ -15,14 +15,23 @@ MIDNIGHT = 1_772_409_600_000_000  # 2026-03-02T00:00:00Z in microseconds
 
 
 def event(kind: str, time: str, event_id: str, **data: Any) -> LogRecord:
-    headers = {"ce_id": event_id, "ce_type": f"cxloop.{kind}", "ce_source": "desk", "ce_time": f"2026-03-{time}Z"}
+    headers = {
+        "ce_id": event_id,
+        "ce_type": f"cxloop.{kind}",
+        "ce_source": "desk",
+        "ce_time": f"2026-03-{time}Z",
+    }
     return LogRecord(
         "t", 0, 0, b"", json.dumps(data).encode(), {name: value.encode() for name, value in headers.items()}
     )
 
 
-def created(time: str = "02T08:00:00", *, ticket: str = "1", by: str = "customer", team: str = "a") -> LogRecord:
-    return event("ticket.created", time, f"c{ticket}", ticket_id=ticket, created_by=by, channel="email", team=team)
+def created(
+    time: str = "02T08:00:00", *, ticket: str = "1", by: str = "customer", team: str = "a"
+) -> LogRecord:
+    return event(
+        "ticket.created", time, f"c{ticket}", ticket_id=ticket, created_by=by, channel="email", team=team
+    )
 
 
 def replied(time: str, event_id: str, author: str, *, public: bool = True, ticket: str = "1") -> LogRecord:
@@ -33,7 +42,9 @@ def status(time: str, event_id: str, to: str) -> LogRecord:
     return event("ticket.status_changed", time, event_id, ticket_id="1", status=to)
 
 
-def answered(time: str, event_id: str, metric: str, score: int, scale: tuple[int, int], team: str = "a") -> LogRecord:
+def answered(
+    time: str, event_id: str, metric: str, score: int, scale: tuple[int, int], team: str = "a"
+) -> LogRecord:
     return event(
         "survey.responded",
         time,

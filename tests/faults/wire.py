@@ -1,6 +1,7 @@
 """Kafka through another client than the services': what the harness writes and reads shares no code with them."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -139,10 +140,12 @@ class Eye:
         client = self._consumer()
         try:
             client.assign([TopicPartition(topic, number, 0) for topic, number in sorted(missing)])
+            deadline = time.monotonic() + READ_S
             while missing:
-                batch = client.consume(5000, READ_S)
-                if not batch:
-                    raise TimeoutError(f"cannot read on in {sorted(missing)}")
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"cannot read to the end of {sorted(missing)}")
+                # It waits for the number or the time, whichever comes first.
+                batch = client.consume(1000, 0.2)
                 for message in batch:
                     if message.error() is not None:
                         raise KafkaException(message.error())
