@@ -591,7 +591,8 @@ async def test_a_root_that_moves_while_a_worker_waits_is_locked_too(journey_data
     a, b, c, d = sorted((f"email:p{n}@example.com" for n in range(4)), key=Model.hash)
     async with pool.acquire() as one, pool.acquire() as two, pool.acquire() as three:
         await empty(one)
-        known = [visit(n, name) for n, name in enumerate((a, b, c, d))]
+        # c was seen before d, and both before a and b: whoever misses one of them names another founder.
+        known = [visit(n, name) for n, name in enumerate((c, d, a, b))]
         await write(one, known)
         events = [visit(5, a, b), visit(6, b, c), visit(7, a, d)]
         first = await begin(one, events[0])
