@@ -151,6 +151,8 @@ class Processor:
         watchdog = None
         try:
             await self._connect()
+            # A group that is joined before its topics exist learns of them a minute later, by chance.
+            await self._topic_ids()
             await consumer.start()
             self._progress = time.monotonic()
             watchdog = asyncio.create_task(self._watch(consumer))
