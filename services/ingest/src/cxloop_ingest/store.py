@@ -58,7 +58,6 @@ QUARANTINE: Final = Table(
     METADATA,
     Column("delivery_id", Text, primary_key=True),
     Column("source", Text, nullable=False),
-    Column("received_at", DateTime(timezone=True), nullable=False),
     Column("reason", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("items", JSONB, nullable=False),
@@ -66,7 +65,7 @@ QUARANTINE: Final = Table(
     Column("content_type", Text, nullable=False),
     Column("headers", JSONB, nullable=False),
     Column("via", Text, nullable=False),
-    Column("first_seen", DateTime(timezone=True), nullable=False),
+    Column("first_seen", DateTime(timezone=True), nullable=False, comment="its received_at"),
     Column("attempts", Integer, nullable=False, comment="replays so far"),
     Index("quarantine_source", "source"),
     Index("quarantine_first_seen", "first_seen", "delivery_id"),
@@ -93,20 +92,19 @@ WHERE d.delivery_id = new.delivery_id AND new.received_at < d.received_at
 """
 
 _QUARANTINE: Final = """
-INSERT INTO quarantine AS q (delivery_id, source, received_at, reason, detail, items, body, content_type,
-                             headers, via, first_seen, attempts)
-SELECT new.delivery_id, new.source, new.received_at, new.reason, new.detail, new.items::jsonb, new.body,
-       new.content_type, new.headers::jsonb, new.via, d.received_at, new.attempt
-FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::bytea[],
-            $8::text[], $9::text[], $10::text[], $11::int[], $12::text[])
-     AS new(delivery_id, source, received_at, reason, detail, items, body, content_type, headers, via, attempt,
-            tie)
+INSERT INTO quarantine AS q (delivery_id, source, reason, detail, items, body, content_type, headers, via,
+                             first_seen, attempts)
+SELECT new.delivery_id, new.source, new.reason, new.detail, new.items::jsonb, new.body, new.content_type,
+       new.headers::jsonb, new.via, d.received_at, new.attempt
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[],
+            $9::text[], $10::int[], $11::text[])
+     AS new(delivery_id, source, reason, detail, items, body, content_type, headers, via, attempt, tie)
 JOIN deliveries AS d ON d.delivery_id = new.delivery_id
 WHERE d.attempt = new.attempt AND d.standing = 0 AND d.tie = new.tie
 ON CONFLICT (delivery_id) DO UPDATE
-SET received_at = excluded.received_at, reason = excluded.reason, detail = excluded.detail,
-    items = excluded.items, body = excluded.body, content_type = excluded.content_type,
-    headers = excluded.headers, via = excluded.via, attempts = greatest(q.attempts, excluded.attempts)
+SET reason = excluded.reason, detail = excluded.detail, items = excluded.items, body = excluded.body,
+    content_type = excluded.content_type, headers = excluded.headers, via = excluded.via,
+    attempts = greatest(q.attempts, excluded.attempts)
 """
 
 _RELEASE: Final = """
@@ -128,7 +126,7 @@ FROM (
     ORDER BY delivery_id LIMIT $5 FOR UPDATE
 ) AS taken
 WHERE q.delivery_id = taken.delivery_id
-RETURNING q.delivery_id, q.source, q.received_at, q.body, q.content_type, q.headers, q.via, q.attempts
+RETURNING q.delivery_id, q.source, q.first_seen, q.body, q.content_type, q.headers, q.via, q.attempts
 """
 
 
@@ -142,7 +140,7 @@ async def write_outcomes(connection: Connection, outcomes: Sequence[Outcome]) ->
         return
     rows = sorted(outcomes, key=lambda outcome: outcome.delivery.id)
     ids = [row.delivery.id for row in rows]
-    firsts = [row.first_received_at for row in rows]
+    firsts = [row.delivery.received_at for row in rows]
     await connection.execute(
         _UPSERT,
         ids,
@@ -163,7 +161,6 @@ async def write_outcomes(connection: Connection, outcomes: Sequence[Outcome]) ->
             _QUARANTINE,
             [row.delivery.id for row in bad],
             [row.delivery.source for row in bad],
-            [row.delivery.received_at for row in bad],
             [row.reason or "" for row in bad],
             [row.detail or "" for row in bad],
             [_items(row) for row in bad],
@@ -203,7 +200,7 @@ async def take_for_replay(
         Delivery(
             id=row["delivery_id"],
             source=row["source"],
-            received_at=row["received_at"],
+            received_at=row["first_seen"],
             body=row["body"],
             content_type=row["content_type"],
             headers=msgspec.json.decode(row["headers"], type=dict[str, str]),

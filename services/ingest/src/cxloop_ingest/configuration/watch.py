@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from cxloop_common.service import ConfigurationError
 from cxloop_common.telemetry import get_logger
@@ -26,6 +26,9 @@ class SourceRegistry:
             "cxloop_sources_file_valid",
             "1 while the sources file is as it was loaded, 0 while a changed one is wrong and the old is kept",
             registry=registry,
+        )
+        self._reloads = Counter(
+            "cxloop_sources_reloads", "Changes of the sources file that took effect", registry=registry
         )
         self._count = Gauge("cxloop_sources", "Sources in force", registry=registry)
         self.current: Mapping[str, Source] = {}
@@ -61,6 +64,7 @@ class SourceRegistry:
         self._take(loaded)
         if len(self._files) != len(stamp):
             self._stamp = _stamp(self._files)
+        self._reloads.inc()
         self._log.info("sources_reloaded", sources=len(self.current))
         return True
 

@@ -1,7 +1,6 @@
 """The outcome of a delivery, and which of two outcomes counts, whatever their order and number."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -15,16 +14,15 @@ _STANDING: Final = {Status.QUARANTINED: 0, Status.IGNORED: 1, Status.NORMALISED:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What normalising one record of a delivery gave."""
+    """What normalising a delivery gave, over all records of it that were merged."""
 
     delivery: Delivery
+    """As in the record that counts, but with the least received_at of all."""
     status: Status
     reason: str | None
     detail: str | None
     items: tuple[ItemProblem, ...]
     event_ids: tuple[str, ...]
-    first_received_at: datetime
-    """The least received_at among the records merged so far."""
 
     @property
     def precedence(self) -> tuple[int, int, str]:
@@ -41,8 +39,9 @@ class Outcome:
         content = (
             [(item.index, item.reason.value) for item in self.items],
             self.event_ids,
-            blake2b(self.delivery.body, digest_size=16).digest(),
-            self.delivery.received_at,
+            self.detail,
+            self.delivery.content_type,
+            sorted(self.delivery.headers.items()),
         )
         return blake2b(msgspec.json.encode(content), digest_size=16).hexdigest()
 
@@ -56,22 +55,13 @@ def outcome_of(delivery: Delivery, result: Normalised) -> Outcome:
         detail=result.problems[0].detail if result.problems else None,
         items=result.problems,
         event_ids=tuple(dict.fromkeys(event.id for event in result.events)),
-        first_received_at=delivery.received_at,
     )
 
 
 def merged(one: Outcome, other: Outcome) -> Outcome:
     """Give the outcome of both records of one delivery."""
     winner = max(one, other, key=lambda outcome: outcome.precedence)
-    first = min(one.first_received_at, other.first_received_at)
-    if winner.first_received_at == first:
+    first = min(one.delivery.received_at, other.delivery.received_at)
+    if winner.delivery.received_at == first:
         return winner
-    return Outcome(
-        delivery=winner.delivery,
-        status=winner.status,
-        reason=winner.reason,
-        detail=winner.detail,
-        items=winner.items,
-        event_ids=winner.event_ids,
-        first_received_at=first,
-    )
+    return replace(winner, delivery=replace(winner.delivery, received_at=first))

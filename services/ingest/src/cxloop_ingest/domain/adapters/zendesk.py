@@ -287,7 +287,7 @@ class _Event:
     def csat_received(self) -> Iterable[Draft]:
         rating = self._rating()
         written = rating.get("score")
-        if (_lower(written) if isinstance(written, str) else written) in _NO_RATING:
+        if written is None or (isinstance(written, str) and written.strip().lower() in _NO_RATING):
             raise IgnoredItem(Reason.NO_ANSWER)
         score, scale = _csat(written, self._source.scales.get("csat"))
         comment = text(rating.get("comment")) or text(optional_object(rating.get("comment")).get("body"))

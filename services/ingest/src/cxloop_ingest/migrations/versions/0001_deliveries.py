@@ -52,7 +52,6 @@ def upgrade() -> None:
         "quarantine",
         sa.Column("delivery_id", sa.Text, primary_key=True),
         sa.Column("source", sa.Text, nullable=False),
-        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("items", JSONB, nullable=False),
@@ -60,7 +59,7 @@ def upgrade() -> None:
         sa.Column("content_type", sa.Text, nullable=False),
         sa.Column("headers", JSONB, nullable=False),
         sa.Column("via", sa.Text, nullable=False),
-        sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False, comment="its received_at"),
         sa.Column("attempts", sa.Integer, nullable=False, comment="replays so far"),
     )
     op.create_index("quarantine_source", "quarantine", ["source"])
