@@ -47,6 +47,12 @@ ANSWER: dict[str, Any] = {
     "score": 9,
     "scale": {"min": 0, "max": 10},
 }
+SATISFACTION: dict[str, Any] = {
+    **ANSWER,
+    "metric": "csat",
+    "score": 2.5,
+    "scale": {"min": 1, "max": 3, "good": (3.0,)},
+}
 GOLDEN = [
     TicketCreated(**TICKET, channel="email", created_by="bot", subject="Hi", team="t", tags=("b", "a")),
     TicketUpdated(**TICKET, contact_type="refund", priority="high"),
@@ -57,12 +63,7 @@ GOLDEN = [
     TicketMerged(**TICKET, into_ticket_id="4712"),
     TicketDeleted(**TICKET),
     SurveyResponded(**ANSWER, survey_id="s", comment="Fine", touchpoint="checkout", ticket_id="1"),
-    SurveyResponded(
-        **{**ANSWER, "metric": "csat", "score": 2.5, "scale": {"min": 1, "max": 3, "good": (3.0,)}},
-        wants_contact=False,
-        ticket_id="1",
-        ticket_source="intercom",
-    ),
+    SurveyResponded(**SATISFACTION, wants_contact=False, ticket_id="1", ticket_source="intercom"),
     SurveySent(**BASE, send_id="s/1", survey_id="spring"),
     SurveySent(**BASE, send_id="s/1", survey_id="spring", response_id="r1"),
 ]

@@ -1,7 +1,7 @@
 """Responses: where a score lies on its scale, and which metric it counts for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ FULL: Final = 10_000
 
 _NPS_SCALE: Final = (0, 10)
 _CES_SCALE: Final = (1, 7)
-_GOOD_BY_SCALE: Final = {(1, 2): 2, (1, 3): 3, (1, 4): 3, (1, 5): 4}
+_GOOD_BY_SCALE: Final[Mapping[tuple[float, float], int]] = {(1, 2): 2, (1, 3): 3, (1, 4): 3, (1, 5): 4}
 """Least good score of the CSAT scales whose good end is settled."""
 
 _PROMOTER, _PASSIVE = 9, 7
@@ -67,16 +67,12 @@ def band(answer: Responded, position: int) -> Band:
         return Band.HIGH if score >= _EASY else Band.MIDDLE if score >= _NEITHER else Band.LOW
     if answer.good is not None:
         return _declared_band(answer.good, answer, position)
-    least_good = _GOOD_BY_SCALE.get((int(answer.least), int(answer.most))) if _is_whole(scale) else None
+    least_good = _GOOD_BY_SCALE.get(scale)
     if least_good is not None:
         if score >= least_good:
             return Band.HIGH
         return Band.LOW if position < _HALF else Band.MIDDLE
     return Band.HIGH if position >= _THREE_QUARTERS else Band.MIDDLE if position >= _HALF else Band.LOW
-
-
-def _is_whole(scale: tuple[float, float]) -> bool:
-    return scale[0].is_integer() and scale[1].is_integer()
 
 
 def metric_of(answer: Responded) -> MetricNumber | None:

@@ -1,0 +1,142 @@
+"""What one worker promises beyond the fold: corrections, generations, contradictions, company."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cxloop_common.events import SurveyResponded, TicketCreated, TicketStatusChanged, encode_event
+from cxloop_common.kafka.records import Message
+from cxloop_common.topics import SCORING_LINKS, TICKETS
+from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
+from cxloop_scoring.domain.scores import link_of
+from cxloop_scoring.store.writing import (
+    ChangedDocument,
+    ConcurrentChangeError,
+    read_documents,
+    write_documents,
+)
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+
+def answer(
+    event_id: str, score: int, *, minutes: int = 0, response: str = "r1", team: str = "billing"
+) -> Any:
+    fields: dict[str, Any] = {
+        "id": event_id,
+        "source": "survey",
+        "time": NOON + timedelta(minutes=minutes),
+        "response_id": response,
+        "metric": "nps",
+        "score": score,
+        "scale": {"min": 0, "max": 10},
+        "dimensions": {"team": team},
+    }
+    return SurveyResponded(**fields)
+
+
+def ticket(number: int) -> list[Any]:
+    base: dict[str, Any] = {"source": "zendesk-eu", "ticket_id": str(number), "time": NOON}
+    solved = {**base, "id": f"s{number}", "time": NOON + timedelta(seconds=number * number)}
+    return [
+        TicketCreated(**base, id=f"c{number}", channel="email", created_by="customer", subject=None, tags=()),
+        TicketStatusChanged(**solved, status="solved"),
+    ]
+
+
+async def totals(worker: Any, metric: int = 1) -> tuple[int, int]:
+    row = await worker.connection.fetchrow(
+        "SELECT sum(n)::int, sum(sum)::int FROM bucket_day WHERE metric = $1 AND dimension = 0", metric
+    )
+    return row[0], row[1]
+
+
+async def test_an_edit_is_a_withdrawal_and_an_addition(worker: Any) -> None:
+    await worker.deliver([answer("a", 3)])
+    await worker.deliver([answer("b", 9, minutes=5)])
+    rows = await worker.connection.fetch("SELECT sign, value FROM ledger ORDER BY sign, value")
+    assert sorted((row[0], row[1]) for row in rows) == [(-1, 300), (1, 300), (1, 900)]
+    assert await totals(worker) == (1, 900)
+
+
+async def test_a_late_older_edit_changes_no_number_but_the_revision(worker: Any) -> None:
+    await worker.deliver([answer("b", 9, minutes=5)])
+    await worker.deliver([answer("a", 3)])
+    assert await worker.connection.fetchval("SELECT count(*) FROM ledger") == 1
+    assert [revision for revision, *_ in worker.highest_scores().values()] == [(1, 2)]
+
+
+async def test_contradictory_content_is_settled_and_counted(worker: Any) -> None:
+    await worker.deliver([answer("a", 9, minutes=5)])
+    await worker.deliver([answer("a", 2, minutes=1)])
+    await worker.deliver([answer("a", 9, minutes=5)])
+    assert await totals(worker) == (1, 200)
+    assert worker.conflicts.n == 1
+
+
+async def test_a_document_of_another_generation_is_rebooked_against_the_ledger(worker: Any) -> None:
+    await worker.deliver([answer("a", 3)])
+    # As if an older formula had booked something else.
+    await worker.connection.execute("UPDATE documents SET generation = 0")
+    await worker.connection.execute("UPDATE ledger SET value = 700, band = 1")
+    await worker.connection.execute("UPDATE bucket_day SET sum = 700, squares = 490000, low = 0, middle = 1")
+    await worker.deliver([answer("b", 9, minutes=5)])
+    net = await worker.net_ledger()
+    assert [key[2] for key in net] == [900]
+    assert await totals(worker) == (1, 900)
+    assert {generation for generation, _ in (await worker.documents()).values()} == {1}
+
+
+async def test_a_document_that_someone_else_changed_is_not_overwritten(worker: Any) -> None:
+    (created, solved) = ticket(1)
+    await worker.deliver([created])
+    read = await read_documents(worker.connection, ["ticket:zendesk-eu:1"])
+    await worker.deliver([solved])
+    stale = read["ticket:zendesk-eu:1"]
+    with pytest.raises(ConcurrentChangeError):
+        await write_documents(
+            worker.connection, [ChangedDocument("ticket:zendesk-eu:1", 0, stale.facts, stale.version)], 1
+        )
+    with pytest.raises(ConcurrentChangeError):
+        await write_documents(
+            worker.connection, [ChangedDocument("ticket:zendesk-eu:1", 0, stale.facts, None)], 1
+        )
+
+
+async def test_a_batch_that_is_rolled_back_leaves_the_next_one_right(worker: Any) -> None:
+    records = worker.records([answer("a", 9), *ticket(1)])
+    transaction = worker.connection.transaction()
+    await transaction.start()
+    await worker.batch(records)
+    await transaction.rollback()
+    assert await worker.connection.fetchval("SELECT count(*) FROM documents") == 0
+    await worker.batch(records)
+    assert len(await worker.net_ledger()) == 5
+    assert await totals(worker) == (1, 900)
+
+
+async def test_links_of_a_ticket_reach_a_survivor_that_is_not_known_yet(worker: Any) -> None:
+    (created, _) = ticket(1)
+    key, value, headers = encode_event(created)
+    await worker.batch([worker.record(Message(TICKETS.name, key, value, tuple(headers)))])
+    facts = (await worker.documents())["ticket:zendesk-eu:1"][1]
+    link = link_of("ticket:zendesk-eu:1", "ticket:zendesk-eu:2", "c1", facts["c1"])
+    await worker.batch([worker.record(Message(SCORING_LINKS.name, *link))])
+    assert len(await worker.net_ledger()) == 1
+    await worker.deliver(ticket(2))
+    assert len(await worker.net_ledger()) == 5
+
+
+async def test_a_long_histogram_is_compacted_without_changing_what_it_says(worker: Any) -> None:
+    await worker.deliver(ticket(1))
+    one = encode_histogram({1000: 1})
+    await worker.connection.execute(
+        "UPDATE bucket_day SET histogram = histogram || $1 WHERE metric = 7", one * 1000
+    )
+    await worker.deliver(ticket(2))
+    held = await worker.connection.fetchval(
+        "SELECT histogram FROM bucket_day WHERE metric = 7 AND dimension = 0 ORDER BY octet_length(histogram) DESC"
+    )
+    assert len(held) < 100
+    assert decode_histogram(held)[1000] >= 1000
