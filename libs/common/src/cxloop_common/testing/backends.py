@@ -1,6 +1,7 @@
 """Where tests find Kafka and PostgreSQL: an external address, a container, or the embedded ones."""
 
 import os
+import socket
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -20,15 +21,46 @@ def docker_answers() -> bool:
 
 
 @contextmanager
+def _kafka_container() -> Generator[str]:
+    """Run the project's own image of Kafka, the one of docker-compose.yml, on a free port."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415  # slow to import, and not needed without Docker
+    from testcontainers.core.waiting_utils import wait_for_logs  # noqa: PLC0415  # as above
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # The broker tells clients where it is, so the port must be known before it starts.
+    settings = {
+        "KAFKA_NODE_ID": "1",
+        "KAFKA_PROCESS_ROLES": "broker,controller",
+        "KAFKA_LISTENERS": "EXTERNAL://:9094,CONTROLLER://:9093",
+        "KAFKA_ADVERTISED_LISTENERS": f"EXTERNAL://127.0.0.1:{port}",
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "EXTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "KAFKA_INTER_BROKER_LISTENER_NAME": "EXTERNAL",
+        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@127.0.0.1:9093",
+        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+    }
+    container = DockerContainer("apache/kafka:4.3.1").with_bind_ports(9094, port)
+    for name, value in settings.items():
+        container = container.with_env(name, value)
+    with container as started:
+        wait_for_logs(started, "Kafka Server started", timeout=60)
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
 def kafka() -> Generator[str]:
     """Give the bootstrap address of a broker for this test run."""
     if address := os.environ.get("CXLOOP_KAFKA_BOOTSTRAP"):
         yield address
     elif docker_answers():
-        from testcontainers.kafka import KafkaContainer  # noqa: PLC0415  # not needed, and slow to import, without Docker
-
-        with KafkaContainer("apache/kafka:4.1.0") as container:
-            yield container.get_bootstrap_server()
+        with _kafka_container() as address:
+            yield address
     else:
         from cxloop_embedded import EmbeddedKafka  # noqa: PLC0415  # only where there is nothing else
 
