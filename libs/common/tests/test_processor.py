@@ -1,10 +1,11 @@
 import asyncio
 
+import asyncpg
 import pytest
 
 from cxloop_common.kafka.consumer import Reader
 from cxloop_common.kafka.records import Partition, Record
-from cxloop_common.processor import Batch, FencedError, dead_letters, offsets
+from cxloop_common.processor import Batch, FencedError, Transaction, dead_letters, offsets
 from cxloop_common.processor.outbox import OutboxRelay
 from cxloop_common.processor.processor import Processor
 from cxloop_common.testing.tally import Tally, TallyHandler, distinct, expected, make_tally
@@ -182,6 +183,72 @@ async def test_a_worker_whose_partitions_another_has_moved_is_fenced_and_writes_
         await zombie._commit(late, {})
     await zombie._disconnect()
     assert await tally.totals() == {"one-key": (10, 10)}
+
+
+async def test_a_batch_read_before_its_partition_went_away_and_came_back_is_fenced(tally: Tally) -> None:
+    await tally.send([(f"e{i}", "one-key", "1") for i in range(10)])
+    async with tally.working(TallyHandler(tally.names)):
+        await tally.count_is(10)
+    worker = Processor(tally, handler=TallyHandler(tally.names), topics=[TICKETS])
+    [(number, reached)] = await tally.fetch(
+        "SELECT partition, next_offset FROM offsets WHERE next_offset > 0"
+    )
+    place = Partition(tally.topic, number)
+    worker._positions[place] = reached - 10
+    worker._shards[place] = 1
+    read_then = [
+        Record(*place, reached - 10 + i, b"one-key", b"1", {"ce_id": f"z{i}".encode()}, 0) for i in range(10)
+    ]
+    holder = await tally.database.connect()
+    transaction = holder.transaction()
+    await transaction.start()
+    await offsets.lock(holder, [place])
+    commit = asyncio.create_task(worker._commit(read_then, {}))
+
+    async def waits_for_the_lock() -> bool:
+        rows = await tally.fetch(
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return bool(rows)
+
+    await tally.until(waits_for_the_lock)
+    worker._positions[place] = reached  # what an assignment reads meanwhile
+    await transaction.rollback()
+    await holder.close()
+    with pytest.raises(FencedError):
+        await commit
+    await worker._disconnect()
+    assert await tally.totals() == {"one-key": (10, 10)}
+
+
+class BrokenConnectionHandler(TallyHandler):
+    """Fails once, in the way a connection that breaks in mid-answer fails."""
+
+    def __init__(self, names: TopicNames, error: Exception, *, close: bool) -> None:
+        super().__init__(names)
+        self.error: Exception | None = error
+        self.close = close
+
+    async def handle(self, batch: Batch, transaction: Transaction) -> None:
+        error, self.error = self.error, None
+        if error is not None:
+            if self.close:
+                transaction.connection.terminate()
+            raise error
+        await super().handle(batch, transaction)
+
+
+@pytest.mark.parametrize(
+    ("error", "close"),
+    [(asyncpg.InternalClientError("got result for unknown protocol state"), False), (KeyError("lost"), True)],
+)
+async def test_no_record_is_parked_for_a_connection_that_broke_under_it(
+    tally: Tally, error: Exception, *, close: bool
+) -> None:
+    await tally.send([("alone", "one-key", "1")])
+    async with tally.working(BrokenConnectionHandler(tally.names, error, close=close)):
+        await tally.count_is(1)
+    assert not await tally.fetch("SELECT 1 FROM dead_letters")
 
 
 async def test_a_commit_whose_answer_was_lost_is_counted_once(tally: Tally) -> None:

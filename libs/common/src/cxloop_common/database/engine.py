@@ -29,6 +29,9 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # A closed or broken connection reports itself so; a wrong argument is a DataError, which is not transient.
         return not isinstance(error, asyncpg.DataError)
+    if isinstance(error, asyncpg.InternalClientError):
+        # What asyncpg raises where a connection breaks in the middle of an answer.
+        return True
     return isinstance(error, OSError | TimeoutError | DatabaseUnavailableError)
 
 

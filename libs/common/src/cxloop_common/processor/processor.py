@@ -297,7 +297,7 @@ class Processor:
                 self._log.warning("fenced", **error_fields(error))
                 await self._resynchronise(part)
             except Exception as error:  # noqa: BLE001  # every fate is decided by type just below
-                if self._fate(error) is Fate.PARK:
+                if self._fate(error) is Fate.PARK and self._connected():
                     reason = (
                         PoisonReason.REJECTED_BY_DATABASE
                         if isinstance(error, asyncpg.PostgresError)
@@ -351,6 +351,10 @@ class Processor:
             return Fate.RETRY
         return Fate.PARK
 
+    def _connected(self) -> bool:
+        """Tell whether the batch's connection still stands: one that broke may be behind any error."""
+        return self._connection is not None and not self._connection.is_closed()
+
     def _still_ours(self, part: Sequence[Record]) -> list[Record]:
         positions = self._positions
         return [record for record in part if record.offset >= positions.get(record.place, 1 << 62)]
@@ -360,13 +364,15 @@ class Processor:
     ) -> None:
         """One transaction: fence, handle, park, advance, publish, COMMIT."""
         began = time.perf_counter()
+        # Before any await: partitions may go away and come back, at another position, while we wait for locks.
+        known = {place: self._positions.get(place) for place in {record.place for record in part}}
         connection = await self._connect()
         batch = Batch([r for r in part if (r.place, r.offset) not in poison], self._shards, dict(poison))
         batch_transaction = BatchTransaction(connection, self._producer)
         database_transaction = connection.transaction()
         await database_transaction.start()
         try:
-            rows = await self._fence(connection, {record.place for record in part})
+            rows = await self._fence(connection, known)
             if batch.records:
                 await self._handler.handle(batch, batch_transaction)
             parked = [
@@ -390,14 +396,12 @@ class Processor:
         self._committed(moves, parked, len(part), time.perf_counter() - began)
 
     async def _fence(
-        self, connection: asyncpg.Connection, places: set[Partition]
+        self, connection: asyncpg.Connection, known: Mapping[Partition, int | None]
     ) -> dict[Partition, Position]:
-        """Lock this batch's positions and compare them with those we know. Raises FencedError."""
-        rows = await offsets.lock(connection, places)
+        """Lock this batch's positions and compare them with those it was read from. Raises FencedError."""
+        rows = await offsets.lock(connection, known)
         moved = tuple(
-            place
-            for place in sorted(places)
-            if place not in rows or rows[place].next_offset != self._positions.get(place)
+            place for place in sorted(known) if place not in rows or rows[place].next_offset != known[place]
         )
         if moved:
             raise FencedError(moved)
