@@ -64,32 +64,46 @@ sources:
     assert faults(tmp_path, text) == [
         "3:5: sources.Zen Desk: a source's name has lower-case letters, digits and dashes, 63 at most",
         "3:13: sources.Zen Desk.sender: unknown value; did you mean zendesk?",
-        "5:5: sources.shop: verify is missing; give its secrets, or say verify: none and mean that anybody "
-        "may send",
+        (
+            "5:5: sources.shop: verify is missing; give its secrets, or say verify: none and mean that anybody "
+            "may send"
+        ),
         "6:5: sources.shop.verfy: unknown field; did you mean verify?",
         "7:16: sources.shop.time_zone: no such time zone; write an IANA name such as Europe/Berlin",
         "9:15: sources.shop.mapping[0].type: unknown event type; did you mean cxloop.survey.responded?",
         "11:9: sources.shop.mapping[1]: time is missing; {value: received_at} takes the time of the delivery",
         "12:15: sources.shop.mapping[1].data: cxloop.survey.responded needs metric, response_id, scale, score",
-        "12:23: sources.shop.mapping[1].data.score: not a JMESPath expression: Invalid jmespath expression: "
-        "Incomplete expression:",
-        "12:35: sources.shop.mapping[1].data.scor: cxloop.survey.responded has no field scor; did you mean "
-        "score?",
-        "15:24: sources.form.verify.secrets[0]: a secret never stands in this file; write {env: NAME} or "
-        "{file: PATH}",
-        "15:39: sources.form.verify.secrets[1].env: a secret's variable starts with CXLOOP_SECRET_, or not "
-        "with CXLOOP_ at all",
+        (
+            "12:23: sources.shop.mapping[1].data.score: not a JMESPath expression: Invalid jmespath expression: "
+            "Incomplete expression:"
+        ),
+        (
+            "12:35: sources.shop.mapping[1].data.scor: cxloop.survey.responded has no field scor; did you mean "
+            "score?"
+        ),
+        (
+            "15:24: sources.form.verify.secrets[0]: a secret never stands in this file; write {env: NAME} or "
+            "{file: PATH}"
+        ),
+        (
+            "15:39: sources.form.verify.secrets[1].env: a secret's variable starts with CXLOOP_SECRET_, or not "
+            "with CXLOOP_ at all"
+        ),
         "15:60: sources.form.verify.secrets[2].env: the environment variable NOT_SET is not set",
-        "15:77: sources.form.verify.secrets[3].file: the file gone.txt cannot be read: No such file or "
-        "directory",
+        (
+            "15:77: sources.form.verify.secrets[3].file: the file gone.txt cannot be read: No such file or "
+            "directory"
+        ),
         "16:17: sources.form.allow_test: expected true or false, not a text",
         "17:19: sources.form.scales.nps: min must be below max",
         "18:14: sources.form.mapping: the sender delighted is read by its own adapter; use sender: mapping",
         "21:13: sources.last.verify: header is missing; name the header that carries the secret",
         "21:39: sources.last.verify.secrets: is empty; a source needs at least one live secret",
         "23:83: sources.last.mapping[0].data.ticket_id.x: ticket_id is given as a whole already",
-        "23:107: sources.last.mapping[0].identifiers.fax: unknown scheme; use email, phone, user, account or "
-        "last.<kind>",
+        (
+            "23:107: sources.last.mapping[0].identifiers.fax: unknown scheme; use email, phone, user, account or "
+            "last.<kind>"
+        ),
     ]
 
 

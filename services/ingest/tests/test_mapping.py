@@ -86,7 +86,7 @@ def test_an_erasure_is_read_like_any_other_event() -> None:
 
 
 def test_the_source_states_scale_zone_and_survey() -> None:
-    body = {
+    body: dict[str, Any] = {
         "submission": "s1",
         "sent": "2026-03-05 09:00:00",
         "email": "ana@example.com",

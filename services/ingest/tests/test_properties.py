@@ -3,7 +3,7 @@
 import json
 import random
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,17 +50,31 @@ GOOD: list[tuple[str, Any]] = [
 ]
 
 
+def places(value: Any) -> list[Any]:
+    """Give the keys or indices under which something stands."""
+    if isinstance(value, dict):
+        return list(cast("dict[str, Any]", value))
+    return list(range(len(cast("list[Any]", value)))) if isinstance(value, list) else []
+
+
+def evaluated(expression: Expression, document: Any) -> Reason | None:
+    try:
+        expression.evaluate(document)
+    except UnreadableError as error:
+        return error.reason
+    return None
+
+
 @st.composite
 def bent(draw: st.DrawFn) -> tuple[str, Any]:
     """Take a good body and put anything at all in one of its places."""
     name, body = draw(st.sampled_from(GOOD))
     body = json.loads(json.dumps(body))
-    place = body
+    place: Any = body
     while True:
-        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-        key = draw(st.sampled_from(keys))
+        key = draw(st.sampled_from(places(place)))
         inner = place[key]
-        if isinstance(inner, dict | list) and inner and draw(st.booleans()):
+        if places(inner) and draw(st.booleans()):
             place = inner
             continue
         if draw(st.booleans()):
@@ -146,10 +160,7 @@ def test_no_expression_makes_evaluation_raise_anything_else(path: str, document:
         expression = Expression.compile(path)
     except ExpressionError:
         return
-    try:
-        expression.evaluate(document)
-    except UnreadableError as error:
-        assert error.reason is Reason.EXPRESSION_FAILED
+    assert evaluated(expression, document) in (None, Reason.EXPRESSION_FAILED)
 
 
 @pytest.mark.parametrize(
@@ -157,10 +168,7 @@ def test_no_expression_makes_evaluation_raise_anything_else(path: str, document:
 )
 @given(document=JSON)
 def test_no_function_of_an_expression_raises_anything_else(path: str, document: Any) -> None:
-    try:
-        Expression.compile(path).evaluate(document)
-    except UnreadableError as error:
-        assert error.reason is Reason.EXPRESSION_FAILED
+    assert evaluated(Expression.compile(path), document) in (None, Reason.EXPRESSION_FAILED)
 
 
 @given(

@@ -358,7 +358,7 @@ async def test_a_replay_after_a_fix_resolves_the_quarantine(
 
         file.write_text(file.read_text().replace("touchpoint: support", "scales: {ces: {min: 1, max: 10}}"))
         async with asyncio.timeout(10):
-            while "cxloop_sources_reloads_total 1.0" not in (await ingest.client.get("/metrics")).text:
+            while "cxloop_sources_reloads_total 1.0" not in (await ingest.client.get("/metrics")).text:  # noqa: ASYNC110  # a background task reloads
                 await asyncio.sleep(0.02)
         many = await ingest.client.post("/v1/quarantine/replay?source=delighted&reason=score_out_of_scale")
         assert (many.status_code, many.json()) == (202, {"replayed": 2})
@@ -398,7 +398,7 @@ async def test_any_order_and_any_duplicates_end_in_the_same_rows_and_events(
         for seed in range(3):
             async with await ingest.connect() as connection:
                 await connection.execute("TRUNCATE deliveries, quarantine")
-            chance = random.Random(seed)
+            chance = random.Random(seed)  # noqa: S311  # a reproducible shuffle
             again = records * 2
             chance.shuffle(again)
             await ingest.send(
@@ -459,7 +459,7 @@ async def test_old_deliveries_are_forgotten_with_their_bodies(
         assert [len(rows) for rows in await state(ingest)] == [1, 1]
         shift = timedelta(days=31)
         async with asyncio.timeout(20):
-            while await state(ingest) != ([], []):
+            while await state(ingest) != ([], []):  # noqa: ASYNC110  # a background task prunes
                 await asyncio.sleep(0.05)
 
 
