@@ -193,12 +193,17 @@ def test_odd_headers_are_judged_as_the_models_judge_them(headers: dict[str, byte
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"{", b"[]", b"null", b'{"a": NaN}', b"\xff\xfe", b"[" * 10_000]
+    "value",
+    [
+        *(None, b"", b"{", b"[]", b"null", b'{"a": NaN}', b"\xff\xfe", b"[" * 10_000),
+        b'{"deep": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    ],
 )
 def test_what_is_no_event_is_unreadable(value: bytes | None) -> None:
     _, _, headers = encode_event(GOLDEN[3])
-    with pytest.raises(UnreadableError):
-        read(dict(headers), value)
+    for odd in (dict(headers), {**dict(headers), "ce_type": reading.LINK_TYPE.encode()}):
+        with pytest.raises(UnreadableError):
+            read(odd, value)
 
 
 def test_an_event_of_another_topic_is_unreadable() -> None:

@@ -297,7 +297,7 @@ def read(headers: Mapping[str, bytes], value: bytes | None) -> Reading:
         return _read_link(value)
     try:
         return _read_quickly(headers, value)
-    except (_ModelDecidesError, KeyError, ValueError, TypeError):  # msgspec's errors are ValueErrors
+    except (_ModelDecidesError, KeyError, ValueError, TypeError, RecursionError):  # msgspec's errors are ValueErrors
         return _read_by_model(headers, value)
 
 
@@ -339,7 +339,7 @@ def _read_by_model(headers: Mapping[str, bytes], value: bytes | None) -> Reading
 def _read_link(value: bytes | None) -> Reading:
     try:
         link = _decode_link(value or b"")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableError("the link is no fact of a merged ticket") from error
     fact = link.fact
     digest = bytes.fromhex(fact.digest)
