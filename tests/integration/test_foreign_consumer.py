@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import confluent_kafka
 
@@ -14,7 +14,8 @@ from cxloop_common.topics import ALERTS, SCORES
 
 def first_message(kafka: str, topic: str) -> Any:
     """Read with librdkafka, as kcat and most other languages' clients do."""
-    consumer: Any = confluent_kafka.Consumer(
+    client = cast("Any", confluent_kafka)  # it ships no types
+    consumer = client.Consumer(
         {"bootstrap.servers": kafka, "group.id": f"{topic}-reader", "auto.offset.reset": "earliest"}
     )
     consumer.subscribe([topic])
