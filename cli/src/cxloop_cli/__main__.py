@@ -22,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 app.command(epilog="Example: cxloop up --data-dir .cxloop --port-base 9101")(up)
 app.command(epilog=DEMO_EXAMPLE)(demo)

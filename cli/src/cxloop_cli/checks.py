@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-sources_app = typer.Typer(help="Sources of webhooks.", no_args_is_help=True, rich_markup_mode="rich")
-rules_app = typer.Typer(help="Rules and routes of cases.", no_args_is_help=True, rich_markup_mode="rich")
+sources_app = typer.Typer(help="Sources of webhooks.", no_args_is_help=True, rich_markup_mode="markdown")
+rules_app = typer.Typer(help="Rules and routes of cases.", no_args_is_help=True, rich_markup_mode="markdown")
 
 _AS_JSON = typer.Option("--json", help="Print one JSON object.")
 _ROUTES_FILE = re.compile(r"^route\s*:", re.MULTILINE)
@@ -47,7 +47,9 @@ def sources_check(
     _answer(
         {"ok": report.ok, "file": report.file, "sources": list(report.sources), "problems": problems},
         [str(one) for one in report.problems],
-        f"{file}: {len(report.sources)} sources ({', '.join(report.sources)})",
+        f"{file}: {len(report.sources)} sources ({', '.join(report.sources)})"
+        if report.sources
+        else f"{file}: right, but for secrets that this machine lacks",
         as_json=as_json,
     )
 

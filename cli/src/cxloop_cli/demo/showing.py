@@ -101,7 +101,13 @@ def show(scenario: Scenario, run: Run, timing: Timing, out: Console) -> None:
     person = scenario.stories.people[0]
     found = observed.customers[person.email]
     known = len(found[0]["identifiers"]) if found else 0
-    out.print(_section("3", f"The journey of {person.name}", f"{known} ids at three senders, one customer"))
+    out.print(
+        _section(
+            "3",
+            f"The journey of {person.name}",
+            f"{known} ids at three senders, one customer: every contact 5 of 5, and then a 2",
+        )
+    )
     out.print(_indented(_journey(observed.timeline)))
     out.print(_section("4", "The case", f"one of {len(observed.cases)}; every one has an owner"))
     out.print(_indented(_case(run.case, person.name) if run.case else Text("none", style="red")))
@@ -279,8 +285,8 @@ def _verdict(comparison: Comparison, timing: Timing) -> Text:
     if timing.first_case_s is not None:
         times.append(f"first case after {timing.first_case_s:.1f} s")
     if timing.case_after_s is not None:
-        times.append(f"the case above {timing.case_after_s:.2f} s after its webhook")
-    times.append(f"everything checked after {timing.checked_s:.1f} s")
+        times.append(f"this case {timing.case_after_s:.2f} s after its webhook")
+    times.append(f"all checked after {timing.checked_s:.1f} s")
     return Text.assemble(
         (f" {checked}\n", "bold green" if good else "bold red"), (f" {', '.join(times)}.", "dim")
     )
