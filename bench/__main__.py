@@ -4,14 +4,18 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from bench import intake
+from bench import intake, scoring
 from bench.processes import BenchError
 from bench.report import Result, machine
 from cxloop_embedded import EmbeddedError
 
 BENCHES: dict[str, Callable[[bool, bool], Result]] = {
     "intake": lambda quick, _: intake.measure(intake.QUICK if quick else None),
+    "scoring": lambda quick, alone: scoring.measure(
+        replace(scoring.QUICK if quick else scoring.Plan(), peer=not alone)
+    ),
 }
 
 

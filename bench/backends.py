@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
-from cxloop_common.topics import Topic
 from cxloop_embedded import EmbeddedKafka, EmbeddedPostgres
 
 PARTITIONS = 6
@@ -44,10 +43,6 @@ class Backends:
         parts = urlsplit(self.postgres.url)
         return urlunsplit(parts if database is None else parts._replace(path=f"/{database}"))
 
-    def admin(self) -> AdminClient:
-        """Make an admin client."""
-        return AdminClient({"bootstrap.servers": self.kafka.bootstrap})
-
     def log_end(self, topic: str) -> int:
         """Count the records ever appended to a topic."""
         consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": "bench-ends"})
@@ -60,12 +55,22 @@ class Backends:
         finally:
             consumer.close()
 
-    def delete_topics(self, names: Iterable[str]) -> None:
-        """Delete topics, and wait until the broker has agreed."""
-        wanted = list(names)
-        if wanted:
-            for answer in self.admin().delete_topics(wanted).values():
-                answer.result(TIMEOUT_S)
+    def admin(self) -> AdminClient:
+        """Make an admin client. It has to be let go while the broker still runs, or its end waits for ever."""
+        return AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
+
+    def create_topic(self, name: str) -> None:
+        """Create a topic as a broker makes it by default."""
+        admin = self.admin()
+        for answer in admin.create_topics([NewTopic(name, PARTITIONS, 1)]).values():
+            answer.result(TIMEOUT_S)
+
+    def delete_topics(self, part: str) -> None:
+        """Delete the topics whose names hold `part`."""
+        admin = self.admin()
+        known = cast("Any", admin.list_topics(timeout=TIMEOUT_S)).topics
+        for answer in admin.delete_topics([name for name in known if part in name]).values():
+            answer.result(TIMEOUT_S)
 
     def execute(self, *statements: str, database: str | None = None) -> None:
         """Run statements, each in a transaction of its own."""
@@ -90,8 +95,3 @@ def backends() -> Generator[Backends]:
         folder.chmod(0o711)
         with EmbeddedPostgres(folder / "postgres") as postgres, EmbeddedKafka(folder / "kafka") as kafka:
             yield Backends(folder, kafka, postgres)
-
-
-def broker_names(prefix: str, topics: Iterable[Topic]) -> list[str]:
-    """Give the names of topics on the broker."""
-    return [prefix + topic.name for topic in topics]

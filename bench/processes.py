@@ -113,16 +113,21 @@ def run(command: Sequence[str], *, env: Mapping[str, str]) -> None:
 
 
 def wait_until(
-    happened: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None, log: Path | None = None
+    happened: Callable[[], bool],
+    what: str,
+    process: subprocess.Popen[bytes] | None = None,
+    log: Path | None = None,
+    within_s: float = READY_WITHIN_S,
+    every_s: float = 0.05,
 ) -> None:
     """Wait for something. Raises BenchError, with the end of the log, when time is up or the process ended."""
-    deadline = time.monotonic() + READY_WITHIN_S
+    deadline = time.monotonic() + within_s
     while not happened():
         gone = process is not None and process.poll() is not None
         if gone or time.monotonic() > deadline:
             tail = "" if log is None else "\n" + "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-            raise BenchError(f"{what}: {'the process ended' if gone else 'not within a minute'}{tail}")
-        time.sleep(0.05)
+            raise BenchError(f"{what}: {'the process ended' if gone else f'not within {within_s:.0f} s'}{tail}")
+        time.sleep(every_s)
 
 
 def answers(url: str) -> bool:

@@ -1,35 +1,33 @@
 """Scoring from Kafka to committed PostgreSQL state with outputs acknowledged, beside Quix Streams counting.
 
 The same records each time, in turns: Quix, one worker, two workers. Whoever is to run joins its group on empty
-topics and is suspended; the log is written; the clock starts when it is let go, and stops when the last
-offset is committed. So neither start-up nor rebalances nor the producer are measured.
+topics and is suspended; the log is written; the clock starts when it is let go (for Quix later still: at
+its first record), and stops when the last offset is committed. So neither start-up nor rebalances nor the
+producer are measured.
 """
 
 import asyncio
 import importlib.util
-import signal
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, cast
 
 import asyncpg
-from confluent_kafka import ConsumerGroupState, Producer
-from confluent_kafka.admin import NewTopic
 
 from bench import workload
-from bench.backends import PARTITIONS, TIMEOUT_S, Backends, backends
-from bench.processes import BenchError, cpu_seconds, end, python, run, started, wait_until
+from bench.backends import PARTITIONS, Backends, backends
+from bench.holding import Run, held, write
+from bench.processes import BenchError, python, run, started, wait_until
 from bench.report import Figure, Result, Target
-from bench.workload import Encoded, Workload
-from cxloop_common.topics import DEAD_LETTERS, SCORES, SURVEYS, TICKETS, TOPICS
+from bench.workload import Workload
+from cxloop_common.topics import SCORES, SURVEYS, TICKETS
 
 DATABASE = "bench"
 RUN_WITHIN_S = 300.0
-WARM_EVENTS = 12_000
+WARM_EVENTS = 24_000
+POLL_S = 0.02
 TARGET = 1.0
 
 
@@ -40,6 +38,7 @@ class Plan:
     events: int = 240_000
     repeats: int = 5
     span: timedelta = timedelta(hours=1)
+    """Time that the events cover. Short favours the peer: fewer of its windows hold more records each."""
     peer: bool = True
     workers: Sequence[int] = (1, 2)
 
@@ -47,97 +46,63 @@ class Plan:
 QUICK = Plan(events=6_000, repeats=1, workers=(1,))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One run over the whole log."""
-
-    seconds: float
-    events: int
-    cpu_us: float
-    """Of the processes under test, an event."""
-    postgres_us: float
-    kafka_us: float
-
-    @property
-    def per_second(self) -> float:
-        return self.events / self.seconds
-
-
 @dataclass
 class _Side:
     name: str
-    run: Callable[[Workload], _Run]
-    runs: list[_Run] = field(default_factory=list[_Run])
+    run: Callable[[Workload], Run]
+    runs: list[Run] = field(default_factory=list[Run])
 
     def figures(self) -> list[Figure]:
-        shown = [
+        return [
             Figure(self.name, "events/s", [run.per_second for run in self.runs]),
-            Figure("  CPU, Python", "us/event", [run.cpu_us for run in self.runs]),
+            Figure("  CPU, its processes", "us/event", [run.consumer_us for run in self.runs]),
             Figure("  CPU, PostgreSQL", "us/event", [run.postgres_us for run in self.runs]),
             Figure("  CPU, Kafka", "us/event", [run.kafka_us for run in self.runs]),
         ]
-        return shown
+
+    def beside(self, peer: "_Side") -> Figure:
+        ratios = [a.per_second / b.per_second for a, b in zip(self.runs, peer.runs, strict=True)]
+        return Figure(f"{self.name} / {peer.name}", "", ratios)
 
 
 def measure(plan: Plan | None = None) -> Result:
     """Run the benchmark. Raises BenchError."""
     plan = plan or Plan()
+    if plan.peer and importlib.util.find_spec("quixstreams") is None:
+        raise BenchError("Quix Streams is not installed: uv sync --group bench, or leave it out: --without-peers")
     work = workload.make(plan.events, span=plan.span)
     with backends() as here:
-        ours = [
-            _Side(
-                f"scoring, {workers} worker{'s' if workers > 1 else ''}",
-                lambda given, workers=workers: _scoring(here, given, workers),
-            )
-            for workers in plan.workers
-        ]
         peer = _Side("Quix Streams, count by 24 keys", lambda given: _quix(here, given))
-        sides = [*([peer] if plan.peer else []), *ours]
+        ours = [
+            _Side(f"scoring, {count} worker{'s'[: count - 1]}", lambda given, count=count: _scoring(here, given, count))
+            for count in plan.workers
+        ]
+        sides = [peer, *ours] if plan.peer else ours
         if plan.repeats > 1:
-            warm = Workload(work.records[:WARM_EVENTS], 0)
             for side in sides:  # the broker's compiler, file caches
-                side.run(warm)
+                side.run(Workload(work.records[:WARM_EVENTS]))
         for _ in range(plan.repeats):
             for side in sides:
                 side.runs.append(side.run(work))
-    figures = [figure for side in sides for figure in side.figures()]
-    targets: list[Target] = []
-    if plan.peer:
-        for side in ours:
-            ratio = Figure(
-                f"{side.name} / Quix Streams",
-                "",
-                [a.per_second / b.per_second for a, b in zip(side.runs, peer.runs, strict=True)],
-            )
-            figures.append(ratio)
-            if side is ours[0]:
-                targets.append(Target(ratio, "at least", TARGET))
+    ratios = [side.beside(peer) for side in ours] if plan.peer else []
     return Result(
         "scoring",
-        f"{len(work.records):,} events of {work.mean_bytes:.0f} bytes and {work.documents:,} documents in "
+        f"{len(work.records):,} events of {work.mean_bytes:.0f} bytes for {work.documents:,} documents, "
         f"{PARTITIONS} partitions, {plan.repeats} rounds",
-        figures,
-        targets,
-        ["Each run ends with every offset committed; documents and scores are counted afterwards."],
+        [*(figure for side in sides for figure in side.figures()), *ratios],
+        [Target(ratio, "at least", TARGET) for ratio in ratios[:1]],
+        ["Every run ended with all offsets committed, all documents stored and no record parked."],
     )
 
 
-def peer_missing() -> bool:
-    """Whether Quix Streams is not installed."""
-    return importlib.util.find_spec("quixstreams") is None
-
-
-# Ours ---------------------------------------------------------------------------------------------------
-
-
-def _scoring(here: Backends, work: Workload, workers: int) -> _Run:
-    prefix = f"w{workers}-{time.monotonic_ns()}-"
+def _scoring(here: Backends, work: Workload, workers: int) -> Run:
+    prefix = f"run-{time.monotonic_ns()}-"
     env = here.environment(database=DATABASE, prefix=prefix)
-    here.execute(f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE}")
+    here.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE}")
     run(python("-m", "cxloop_common.topics", "create"), env=env)
     run(python("-m", "cxloop_scoring", "--role", "migrate"), env=env)
+    log = here.folder / "scoring.log"
     with ExitStack() as running:
-        log = here.folder / "scoring.log"
         processes = [
             running.enter_context(
                 started(
@@ -149,75 +114,65 @@ def _scoring(here: Backends, work: Workload, workers: int) -> _Run:
             for slot in range(workers)
         ]
         pids = [process.pid for process in processes]
-        with _held(here, f"{prefix}cxloop-scoring", workers, pids, log) as let_go:
-            _produce(here, work.records, lambda record: (prefix + record.topic.name, record.key))
+        with held(here, f"{prefix}cxloop-scoring", pids, len(work.records), log) as let_go:
+            write(here, work.records, lambda record: (prefix + record.topic.name, record.key))
             here.execute("CHECKPOINT", database=DATABASE)
-            found = let_go(lambda: asyncio.run(_committed(here, prefix, len(work.records))), len(work.records))
-    _check(here, work, prefix)
-    names = [prefix + topic.name for topic in (*TOPICS, *DEAD_LETTERS.values())]
-    here.delete_topics(dict.fromkeys(names))
-    return found
+            done = let_go(lambda: (None, asyncio.run(_committed(here, prefix, len(work.records)))))
+    asyncio.run(_check(here, work, prefix))
+    here.delete_topics(prefix)
+    return done
 
 
-async def _committed(here: Backends, prefix: str, records: int) -> float:
-    """Wait until the committed offsets cover the log; give the time (monotonic) at which they do."""
-    connection = await asyncpg.connect(here.url(DATABASE))
+async def _committed(here: Backends, prefix: str, events: int) -> float:
+    """Wait until the committed offsets cover the log; give the time (monotonic) at which they did."""
     deadline = time.monotonic() + RUN_WITHIN_S
     topics = [prefix + topic.name for topic in (TICKETS, SURVEYS)]
+    connection = await asyncpg.connect(here.url(DATABASE))
     try:
-        while time.monotonic() < deadline:
+        while True:
             done = await connection.fetchval(
                 "SELECT coalesce(sum(next_offset), 0) FROM scoring.offsets WHERE topic = ANY($1)", topics
             )
-            if done >= records:
-                return time.monotonic()
-            await asyncio.sleep(0.01)
+            now = time.monotonic()
+            if done >= events:
+                return now
+            if now > deadline:
+                raise BenchError(f"{done} of {events} events were committed within {RUN_WITHIN_S:.0f} s")
+            await asyncio.sleep(POLL_S)
     finally:
         await connection.close()
-    raise BenchError(f"{done} of {records} events were committed within {RUN_WITHIN_S:.0f} s")
 
 
-def _check(here: Backends, work: Workload, prefix: str) -> None:
-    """See that the run did its work: every document, no record parked, scores announced."""
-    if not work.documents:
-        return
-
-    async def count() -> tuple[int, int]:
-        connection = await asyncpg.connect(here.url(DATABASE))
-        try:
-            return (
-                await connection.fetchval("SELECT count(*) FROM scoring.documents"),
-                await connection.fetchval("SELECT count(*) FROM scoring.dead_letters"),
-            )
-        finally:
-            await connection.close()
-
-    documents, parked = asyncio.run(count())
+async def _check(here: Backends, work: Workload, prefix: str) -> None:
+    """See that the run did its work. Raises BenchError."""
+    connection = await asyncpg.connect(here.url(DATABASE))
+    try:
+        documents = await connection.fetchval("SELECT count(*) FROM scoring.documents")
+        parked = await connection.fetchval("SELECT count(*) FROM scoring.dead_letters")
+    finally:
+        await connection.close()
     scores = here.log_end(prefix + SCORES.name)
-    if documents != work.documents or parked or not scores:
+    wrong = work.documents and documents != work.documents
+    if wrong or parked or not scores:
         raise BenchError(f"{documents} of {work.documents} documents, {parked} parked, {scores} scores announced")
 
 
-# The peer -----------------------------------------------------------------------------------------------
-
-
-def _quix(here: Backends, work: Workload) -> _Run:
+def _quix(here: Backends, work: Workload) -> Run:
     name = f"quix-{time.monotonic_ns()}"
-    for answer in here.admin().create_topics([NewTopic(name, PARTITIONS, 1)]).values():
-        answer.result(TIMEOUT_S)
+    here.create_topic(name)
+    events = len(work.records)
     log = here.folder / f"{name}.log"
-    command = python(
-        *("-m", "bench.quix_peer", here.kafka.bootstrap, name, name, str(len(work.records))),
-        str(here.folder / name),
-    )
+    state = here.folder / name
+
+    def committed() -> tuple[float, float]:
+        wait_until(lambda: "COMMITTED" in log.read_text(), "Quix Streams", log=log, within_s=RUN_WITHIN_S)
+        began, ended, _ = log.read_text().partition("COMMITTED")[2].split()
+        return float(began), float(ended)
+
+    command = python("-m", "bench.quix_peer", here.kafka.bootstrap, name, str(events), str(state))
     with started(command, env={}, log=log) as process:
-        with _held(here, name, 1, [process.pid], log) as let_go:
-            _produce(here, work.records, lambda record: (name, record.group))
-
-            def committed() -> float:
-                wait_until(lambda: "COMMITTED" in log.read_text(), "Quix Streams", log=log, within_s=RUN_WITHIN_S)
-                return float(log.read_text().partition("COMMITTED ")[2].split()[0])
-
-            found = let_go(committed, len(work.records))
-    here.delete_topics(topic for topic in here.admin().list_topics().topics if name in topic)
-    return found
+        with held(here, name, [process.pid], events, log) as let_go:
+            write(here, work.records, lambda record: (name, record.group))
+            done = let_go(committed)
+    here.delete_topics(name)
+    return done

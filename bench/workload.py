@@ -59,7 +59,8 @@ class Workload:
     """Records in arrival order, and what they amount to."""
 
     records: list[Encoded]
-    documents: int
+    documents: int = 0
+    """How many documents all the records make; 0 where that is not known."""
 
     @property
     def mean_bytes(self) -> float:
