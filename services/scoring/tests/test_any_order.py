@@ -27,10 +27,10 @@ START = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
 DURATIONS = {5, 6, 7}
 
 # Few times, so that ties and windows over midnight happen; few objects, so that events meet.
-times = st.integers(0, 40).map(lambda step: START + timedelta(minutes=13 * step))
+times = st.integers(0, 9).map(lambda step: START + timedelta(minutes=17 * step))
 tickets = st.sampled_from(["1", "2", "a/b"])
-responses = st.sampled_from(["r1", "r2", "r3"])
-sources = st.sampled_from(["zendesk-eu", "intercom"])
+responses = st.sampled_from(["r1", "r2"])
+sources = st.just("zendesk-eu")
 teams = st.sampled_from(["billing", "returns", None])
 agents = st.sampled_from(["mia", "noa", None])
 dimensions = st.sampled_from(
@@ -50,7 +50,9 @@ def ticket_event(draw: Draw) -> CanonicalEventBase:
         "identifiers": draw(people),
         "dimensions": draw(dimensions),
     }
-    kind = draw(st.sampled_from([*["created", "replied", "status"] * 3, "assigned", "updated", "rest"]))
+    kind = draw(
+        st.sampled_from([*["created", "replied", "status", "status"] * 2, "assigned", "updated", "rest"])
+    )
     if kind == "created":
         author = draw(st.sampled_from(["customer", "customer", "agent", "bot"]))
         tags = draw(st.sampled_from([None, ("b", "a"), ("a",)]))
@@ -105,26 +107,50 @@ def survey_event(draw: Draw) -> CanonicalEventBase:
     )
 
 
-def _with_ids(events: list[CanonicalEventBase], same: list[int]) -> list[CanonicalEventBase]:
-    """Give ids in order; some events take the id of an earlier one, with content of their own.
+def _contradiction(event: CanonicalEventBase, minutes: int) -> CanonicalEventBase:
+    """Say something else of the same object under the same event id."""
+    changed: dict[str, Any] = {"time": event.time + timedelta(minutes=minutes)}
+    if isinstance(event, TicketStatusChanged):
+        changed["status"] = "open" if event.status == "solved" else "solved"
+    if isinstance(event, SurveyResponded):
+        changed["score"] = event.scale.max + event.scale.min - event.score
+    return event.model_copy(update=changed)
 
-    A merge keeps an id to itself: two targets under one id is the one contradiction that leaves a trace.
+
+def _event_set(
+    events: list[CanonicalEventBase], openings: list[CanonicalEventBase], again: list[tuple[int, int]]
+) -> list[CanonicalEventBase]:
+    """Give ids that sort otherwise than the events stand, and contradict some of them.
+
+    A merge is not contradicted: two survivors under one id is the one contradiction that leaves a trace.
     """
-    named: list[CanonicalEventBase] = []
-    for place, event in enumerate(events):
-        number = place
-        if place in same and place and not isinstance(event, TicketMerged):
-            earlier = events[place - 1]
-            if not isinstance(earlier, TicketMerged):
-                number = place - 1
-        named.append(event.model_copy(update={"id": f"e{(number * 7919) % 1000:03}-{number}"}))
-    return named
+    named = [
+        event.model_copy(update={"id": f"e{(number * 7919) % 1000:03}-{number}"})
+        for number, event in enumerate(openings + events)
+    ]
+    others = [
+        _contradiction(named[place % len(named)], minutes)
+        for place, minutes in again
+        if not isinstance(named[place % len(named)], TicketMerged)
+    ]
+    return named + others
+
+
+def _opening(number: str, minutes: int) -> CanonicalEventBase:
+    base: dict[str, Any] = {"id": "-", "source": "zendesk-eu", "ticket_id": number}
+    at = START + timedelta(minutes=minutes)
+    return TicketCreated(
+        **base, time=at, identifiers=(), subject=None, tags=None, channel="chat", created_by="customer"
+    )
 
 
 event_sets = st.builds(
-    _with_ids,
-    st.lists(st.one_of(ticket_event(), survey_event()), min_size=1, max_size=40),
-    st.lists(st.integers(0, 40), max_size=3),
+    _event_set,
+    st.lists(st.one_of(ticket_event(), ticket_event(), survey_event()), min_size=10, max_size=40),
+    st.tuples(*(st.builds(_opening, st.just(number), st.integers(0, 9)) for number in ("1", "2", "a/b"))).map(
+        list
+    ),
+    st.lists(st.tuples(st.integers(0, 40), st.sampled_from([-5, 0, 0, 5])), max_size=8),
 )
 
 

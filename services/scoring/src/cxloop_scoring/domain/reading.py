@@ -297,7 +297,13 @@ def read(headers: Mapping[str, bytes], value: bytes | None) -> Reading:
         return _read_link(value)
     try:
         return _read_quickly(headers, value)
-    except (_ModelDecidesError, KeyError, ValueError, TypeError, RecursionError):  # msgspec's errors are ValueErrors
+    except (
+        _ModelDecidesError,
+        KeyError,
+        ValueError,
+        TypeError,
+        RecursionError,
+    ):  # msgspec's errors are ValueErrors
         return _read_by_model(headers, value)
 
 
