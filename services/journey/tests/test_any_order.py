@@ -452,20 +452,32 @@ def storm(rng: random.Random) -> list[Arrival | ScoreArrival]:
         at = START + timedelta(minutes=rng.randrange(40))
         # Now and then an id comes again with other content.
         id_ = f"e{rng.randrange(number + 1) if rng.random() < 0.15 else number}"
-        if rng.random() < 0.8:
+        if rng.random() < 0.6:
             event = TouchpointRecorded(
                 id=id_, source=SOURCE, time=at, identifiers=tuple(names), touchpoint="visit"
             )
-        else:
+        elif rng.random() < 0.6:
             event = TicketReplied(
                 id=id_,
                 source=SOURCE,
                 time=at,
                 identifiers=tuple(names) if rng.random() < 0.5 else (),
-                ticket_id=f"t{rng.randrange(6)}",
+                ticket_id=f"t{rng.randrange(4)}",
                 message_id="m",
                 author="customer",
                 public=True,
+            )
+        else:
+            event = SurveyResponded(
+                id=id_,
+                source=SOURCE,
+                time=at,
+                identifiers=tuple(names) if rng.random() < 0.2 else (),
+                response_id=f"r{rng.randrange(6)}",
+                metric="nps",
+                score=rng.randrange(11),
+                scale=SCALE,
+                ticket_id=f"t{rng.randrange(4)}" if rng.random() < 0.8 else None,
             )
         events.append(event)
     return [arrival(event) for event in events]
