@@ -297,13 +297,8 @@ def read(headers: Mapping[str, bytes], value: bytes | None) -> Reading:
         return _read_link(value)
     try:
         return _read_quickly(headers, value)
-    except (
-        _ModelDecidesError,
-        KeyError,
-        ValueError,
-        TypeError,
-        RecursionError,
-    ):  # msgspec's errors are ValueErrors
+    # msgspec's errors are ValueErrors, but for JSON that is too deep.
+    except (_ModelDecidesError, KeyError, ValueError, TypeError, RecursionError):
         return _read_by_model(headers, value)
 
 
