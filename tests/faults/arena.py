@@ -87,6 +87,7 @@ class Arena:
         self._ports = StoredPorts(ground.folder / "workers.json")
         self._supervision: asyncio.Task[None] | None = None
         self._database_url = ""
+        self._databases: list[str] = []
         self._began = time.monotonic()
 
     # Life ---------------------------------------------------------------------------------------------
@@ -94,12 +95,17 @@ class Arena:
     async def open(self) -> None:
         """Prepare database, topics, ledger and the harness's own clients."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._database_url = await self.ground.database(self.subject)
+        self._database_url = await self._database()
         await self.ground.topics(self.prefix)
         self.ledger = ledger.Ledger(self._folder / "ledger.jsonl")
         self._sender = Sender(self.ground.bootstrap)
         self._eye = Eye(self.ground.bootstrap)
         self._supervision = asyncio.create_task(self._supervise())
+
+    async def _database(self) -> str:
+        url = await self.ground.database(self.subject)
+        self._databases.append(url)
+        return url
 
     async def close(self) -> None:
         """End every worker; nothing stays."""
@@ -112,6 +118,9 @@ class Arena:
         with contextlib.suppress(*TROUBLE):
             await asyncio.to_thread(self._eye.close)
             await self.ground.forget(self.prefix)
+            if not self.result.violations:
+                for url in self._databases:
+                    await self.ground.drop(url)
         self.result.seconds = time.monotonic() - self._began
 
     def say(self, text: str) -> None:
@@ -248,6 +257,10 @@ class Arena:
         finally:
             await connection.close()
 
+    async def ends(self) -> dict[tuple[str, int], int]:
+        """Look up where the logs of the inputs end."""
+        return await asyncio.to_thread(self._eye.ends, self._places(INPUTS))
+
     def _places(self, topics: Sequence[str]) -> list[tuple[str, int]]:
         return [(self.prefix + topic, number) for topic in topics for number in range(PARTITIONS)]
 
@@ -294,7 +307,7 @@ class Arena:
 
     async def _replay(self) -> state.State | None:
         """Run one worker, as it should be and undisturbed, over the same topics into a database of its own."""
-        url = await self.ground.database(self.subject)
+        url = await self._database()
         environment = {**self.ground.environment(self.prefix, url), "CXLOOP_SCORING_POISON_LIMIT": "10000"}
         worker = await self.worker(
             "replay",

@@ -37,6 +37,11 @@ __all__ = [
     "Ground",
 ]
 
+_BROKER = {
+    # A restart reads every log again: those of earlier runs should be gone by then.
+    "log.segment.delete.delay.ms": "1000",
+    "num.recovery.threads.per.data.dir": "4",
+}
 KEPT = ("CXLOOP_CACHE_DIR", "CXLOOP_MAVEN_URL")
 
 
@@ -52,7 +57,7 @@ class Ground:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.kafka = EmbeddedKafka(folder / "kafka", settings={"log.cleaner.enable": "false"})
+        self.kafka = EmbeddedKafka(folder / "kafka", settings=_BROKER)
         self.postgres = EmbeddedPostgres(folder / "postgres")
         self._made = 0
 
@@ -81,6 +86,15 @@ class Ground:
         name = f"run_{self._made}"
         await self._create(name, f"prepared_{subject}")
         return self._url(name)
+
+    async def drop(self, url: str) -> None:
+        """Drop a database: a server that was killed syncs every file it has before it starts again."""
+        name = urlsplit(url).path.removeprefix("/")
+        connection = await asyncpg.connect(self.postgres.url, timeout=10)
+        try:
+            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        finally:
+            await connection.close()
 
     async def topics(self, prefix: str) -> None:
         """Make the topics of a run."""

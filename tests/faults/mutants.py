@@ -44,7 +44,9 @@ def _commit_offsets_first() -> None:
     ) -> None:
         connection = await self._connect()
         async with connection.transaction():
-            rows = await self._fence(connection, {record.place for record in part})
+            rows = await self._fence(
+                connection, {record.place: self._positions.get(record.place) for record in part}
+            )
             moves: dict[Partition, tuple[int, int, str | None]] = {
                 record.place: (record.offset + 1, rows[record.place].poison_streak, None) for record in part
             }
@@ -58,10 +60,10 @@ def _commit_offsets_first() -> None:
 
 def _drop_the_fence() -> None:
     async def mutated(
-        self: Any, connection: asyncpg.Connection, places: set[Partition]
+        self: Any, connection: asyncpg.Connection, known: Mapping[Partition, int | None]
     ) -> dict[Partition, Position]:
         del self
-        return await offsets.lock(connection, places)
+        return await offsets.lock(connection, known)
 
     Processor._fence = mutated  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]  # as above
 

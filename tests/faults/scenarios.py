@@ -259,19 +259,22 @@ async def _release(arena: Arena, worker: Worker) -> bool:
     """Release what is paused, and wait until it stops again or is through; tell whether nothing is left."""
     before = await arena.positions()
     stuck = {place for place, (_, why) in before.items() if why}
-    if not stuck:
-        return await arena.settle(limit_s=10) < 10  # noqa: PLR2004  # as told
     answer = await worker.post("/v1/partitions/release")
     if not answer.is_success:
         arena.violated(Invariant.RECOVERED, f"the release answers {answer.status_code}: {answer.text[:200]}")
         return True
+    ends = await arena.ends()
 
-    async def moved() -> bool:
+    async def went_on() -> bool:
         now = await arena.positions()
-        return all(now[place][0] > before[place][0] or now[place][1] is None for place in stuck)
+        return all(
+            now[place][0] > before[place][0] and (now[place][1] or now[place][0] == ends[place])
+            for place in stuck
+        )
 
-    await arena.until("released partitions go on", moved, 15)
-    return False
+    await arena.until("released partitions go on", went_on, 15)
+    now = await arena.positions()
+    return not any(why for _, why in now.values())
 
 
 async def assignment_without_postgres(arena: Arena, events: int) -> None:
