@@ -1,6 +1,5 @@
 """Alerting on a real database and a clock that tests turn by hand; records are handed to it batch by batch."""
 
-import asyncio
 import random
 import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -253,13 +252,18 @@ class Alerting:
 
     async def replay(self, events: Sequence[CloudEvent], rng: random.Random, *, double: float = 0.5) -> None:
         """Deliver events shuffled, some twice, in batches of another cut; a document's own order is Kafka's."""
-        again = [*events, *(event for event in events if rng.random() < double)]
+        doubled = [event for event in events if rng.random() < double]
+        again = [*events, *doubled]
         rng.shuffle(again)
         places: dict[str, list[CloudEvent]] = {}
-        for event in again:
+        for event in sorted(
+            events, key=lambda event: getattr(event, "revision", (0, getattr(event, "version", 0)))
+        ):
             places.setdefault(event.key, []).append(event)
-        for key, held in places.items():
-            places[key] = sorted(held, key=lambda event: getattr(event, "revision", 0) or event.version)  # type: ignore[attr-defined]
+        # What is read a second time comes after all of its key's, however old it is.
+        rng.shuffle(doubled)
+        for event in doubled:
+            places[event.key].append(event)
         ordered = [places[event.key].pop(0) for event in again]
         while ordered:
             size = rng.randint(1, 5)

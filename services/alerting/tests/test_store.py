@@ -2,8 +2,11 @@
 
 import asyncio
 import random
+import zlib
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from cxloop_alerting.domain.facts import score_fact
 from cxloop_alerting.domain.fold import fold
@@ -117,10 +120,11 @@ async def test_a_replay_in_any_order_under_the_same_log_leads_to_the_same_cases(
             assert await alerting.state() == before, (seed, order)
 
 
+@pytest.mark.parametrize("seed", range(3))
 async def test_workers_side_by_side_neither_deadlock_nor_lose_a_case(
-    alerting: Alerting, make_score: Any, make_link: Any, seeded: Seeded
+    alerting: Alerting, make_score: Any, make_link: Any, seeded: Seeded, seed: int
 ) -> None:
-    rng = seeded(7)
+    rng = seeded(seed)
     alerting.clock = alerting.clock.replace(hour=12)
     hints = [f"email:{n}@x.org" for n in range(12)]
     scores = [
@@ -130,19 +134,16 @@ async def test_workers_side_by_side_neither_deadlock_nor_lose_a_case(
     links = [make_link(f"c{rng.randrange(4)}", version, *rng.sample(hints, 3)) for version in range(1, 61)]
     # Each worker owns keys of its own, as Kafka's partitions do; customers are what they share.
     lanes: list[list[CloudEvent]] = [[] for _ in range(4)]
-    for event in [*scores, *links]:
-        lanes[hash(event.key) % 4].append(event)
+    for event in rng.sample([*scores, *links], len(scores) + len(links)):
+        lanes[zlib.crc32(event.key.encode()) % 4].append(event)
 
-    async def work(lane: list[CloudEvent]) -> None:
-        local = seeded(len(lane))
-        local.shuffle(lane)
-        lane.sort(key=lambda event: getattr(event, "version", 0) * local.random())
+    async def work(lane: list[CloudEvent], local: random.Random) -> None:
         while lane:
             size = local.randint(1, 8)
             await alerting.deliver(*lane[:size])
             del lane[:size]
 
-    await asyncio.gather(*(work(lane) for lane in lanes))
+    await asyncio.gather(*(work(lane, seeded(number)) for number, lane in enumerate(lanes)))
     # What ran side by side unseen is folded once more by the settling timers.
     await alerting.advance(alerting.clock.replace(minute=1))
     assert await open_cases(alerting) == await expected(alerting, [*scores, *links])
@@ -159,6 +160,19 @@ async def test_a_score_that_waited_while_its_customer_became_known_joins_that_cu
     await waiting
     [row] = await alerting.rows()
     assert (row.customer_id, len(row.triggers)) == ("c1", 2)
+
+
+async def test_a_link_that_waited_for_another_takes_the_case_from_where_that_one_put_it(
+    alerting: Alerting, make_score: Any, make_link: Any
+) -> None:
+    hint = "email:a@x.org"
+    await alerting.deliver(make_score(1, 1, alerting.clock, hint=hint))
+    async with alerting.uncommitted(make_link("c1", 1, hint)):
+        waiting = asyncio.create_task(alerting.deliver(make_link("c2", 2, hint)))
+        await alerting.somebody_waits()
+    await waiting
+    [row] = await alerting.rows()
+    assert (row.customer_id, row.version) == ("c2", 3)
 
 
 async def test_a_card_written_beside_the_opening_of_a_case_is_found_once_both_have_ended(

@@ -29,7 +29,7 @@ from cxloop_common.kafka.records import Message
 from cxloop_common.topics import ALERTS, TopicNames, route_topic
 
 SETTLE_TIMER = "settle"
-Decide = Callable[[Sequence[Case]], Sequence[LogEntry]]
+Decide = Callable[[Mapping[str, Sequence[Case]]], Sequence[LogEntry]]
 _TOLD = tuple(name for name in CASE_FIELDS if name not in {"context", "supersedes", "version"})
 """Fields whose change is a new version; the others follow from such changes."""
 
@@ -49,6 +49,20 @@ class Loaded:
         """Take new log entries to their subjects."""
         for entry in entries:
             self.log[self.subject_of[entry.document]].append(entry)
+
+    @property
+    def trigger_ids(self) -> set[str]:
+        """All triggers that were ever seen, which are all ids that may be a case's."""
+        return {entry.case_id for log in self.log.values() for entry in log}
+
+
+@dataclass(frozen=True)
+class Held:
+    """Locked subjects: what is known of them, and their cases as they are stored."""
+
+    names: frozenset[str]
+    loaded: Loaded
+    rows: Mapping[str, CaseRow]
 
 
 @dataclass(frozen=True)
@@ -74,42 +88,66 @@ class Casework:
         """Return all configurations, by time."""
         return await self._configurations.load(connection, now)
 
-    async def lock(self, connection: Any, wanted: Collection[str], hints: Collection[str]) -> set[str]:
-        """Lock subjects, and those that the hints turn out to belong to once the locks are held.
+    async def hold(self, connection: Any, wanted: Collection[str], documents: Collection[str] = ()) -> Held:
+        """Lock subjects and read them, and whatever else turns out to belong together with them.
 
-        Identities may move while we wait. Then everything is let go and a wider set is locked, so that locks
-        are always taken in one order.
+        Identities may move while we wait for locks. What was read must then be whole: the `documents` and those
+        of all cases in hand, and every case that their triggers stand in. If something lies with a subject that
+        is not locked, everything is let go and a wider set is locked, so that locks are always taken in one
+        order.
         """
-        held = set(wanted)
+        held = await self._hold(connection, wanted, documents, wait=True)
+        if held is None:
+            message = "a lock that waits was not taken"
+            raise AssertionError(message)
+        return held
+
+    async def try_hold(self, connection: Any, wanted: Collection[str]) -> Held | None:
+        """Do the same without waiting; None if somebody else holds one of the subjects."""
+        return await self._hold(connection, wanted, (), wait=False)
+
+    async def _hold(
+        self, connection: Any, wanted: Collection[str], documents: Collection[str], *, wait: bool
+    ) -> Held | None:
+        names = set(wanted)
         while True:
             savepoint = connection.transaction()
             await savepoint.start()
-            await subjects.lock(connection, held)
-            now_known = await fact_store.customers_of(connection, hints) if hints else {}
-            wider = held | set(now_known.values())
-            if wider == held:
+            if wait:
+                await subjects.lock(connection, names)
+            elif not await subjects.try_lock(connection, names):
+                await savepoint.rollback()
+                return None
+            loaded = await self.load(connection, names)
+            rows = {row.case_id: row for row in await case_store.cases_of(connection, names)}
+            absent = {*documents, *(document for row in rows.values() for document in row.documents)}
+            absent.difference_update(loaded.subject_of)
+            wider = names | await case_store.homes_of(connection, loaded.trigger_ids)
+            if absent:
+                wider |= await fact_store.subjects_of(connection, absent)
+            elif wider == names:
                 await savepoint.commit()
-                return held
+                return Held(frozenset(names), loaded, rows)
             await savepoint.rollback()
-            held = wider
+            names = wider
 
     async def refold(
         self,
         connection: Any,
-        locked: Collection[str],
+        held: Held,
         now: datetime,
         *,
         decide: Decide | None = None,
         recheck: bool = False,
     ) -> Outcome:
-        """Fold locked subjects and write what changed.
+        """Fold the subjects in hand and write what changed.
 
-        `decide` sees the cases as they stand and returns entries to log. With `recheck`, subjects that had no
-        case so far are folded once more after the longest transaction has ended: one that ran beside this one
-        saw nothing to lock, and may have written a score or a card that this fold could not see.
+        `decide` sees each subject's cases as they stand and returns entries to log. With `recheck`, subjects
+        that had no case so far are folded once more after the longest transaction has ended: one that ran beside
+        this one saw nothing to lock, and may have written a score or a card that this fold could not see.
         """
         configurations = await self._configurations.load(connection, now)
-        loaded = await self.load(connection, locked)
+        loaded = held.loaded
         due = [
             entry
             for subject, facts in loaded.facts.items()
@@ -119,7 +157,7 @@ class Casework:
             loaded.add(await log_store.append(connection, due))
         folded = _fold(loaded, loaded.facts, configurations)
         if decide is not None:
-            await self._log(connection, decide(_all(folded)), loaded, folded, configurations)
+            await self._log(connection, decide(folded), loaded, folded, configurations)
         everything = _all(folded)
         if teams := teams_asked(everything):
             workload = Workload(
@@ -128,7 +166,7 @@ class Casework:
         else:
             workload = Workload()
         await self._log(connection, assignments(everything, workload, now), loaded, folded, configurations)
-        return await self._write(connection, locked, loaded, folded, now=now, recheck=recheck)
+        return await self._write(connection, held, folded, now=now, recheck=recheck)
 
     async def load(self, connection: Any, locked: Collection[str]) -> Loaded:
         """Read facts and log of subjects."""
@@ -164,14 +202,13 @@ class Casework:
     async def _write(
         self,
         connection: Any,
-        locked: Collection[str],
-        loaded: Loaded,
+        held: Held,
         folded: Mapping[str, Sequence[Case]],
         *,
         now: datetime,
         recheck: bool,
     ) -> Outcome:
-        old = {row.case_id: row for row in await case_store.cases_of(connection, locked)}
+        old, loaded = held.rows, held.loaded
         cards = await fact_store.cards_of(connection, loaded.customers)
         rows = {
             case.id: _row(case, subject, subject if subject in loaded.customers else None)
@@ -281,6 +318,7 @@ def _row(case: Case, subject: str, customer_id: str | None) -> CaseRow:
             "document": score.document,
         },
         triggers=list(case.trigger_ids),
+        documents=[trigger.fact.document for trigger in case.triggers],
         opened_at=case.opened_at,
         due_at=case.due_at,
         acknowledged_at=case.acknowledged_at,

@@ -1,7 +1,7 @@
 """Timers: due rows become ticks in the log, each in a transaction of its own."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from cxloop_alerting.casework import SETTLE_TIMER, Casework
@@ -10,7 +10,6 @@ from cxloop_alerting.domain.entries import tick_entry
 from cxloop_alerting.domain.facts import LogEntry
 from cxloop_alerting.domain.fold import wanted_timers
 from cxloop_alerting.store import cases as case_store
-from cxloop_alerting.store import subjects
 from cxloop_common.database import Database, is_transient
 from cxloop_common.processor.outbox import enqueue
 from cxloop_common.telemetry import get_logger
@@ -72,20 +71,22 @@ class Timers:
         if row is None:
             await case_store.write_timers(connection, [], [timer.id])
             return True
-        if not await subjects.try_lock(connection, row.customer):
-            return False
-        again = await case_store.find_case(connection, case_id)
-        if again is None or again.customer != row.customer:
-            return False  # it moved while the lock was taken; its new subject's turn comes next round
+        held = await self._casework.try_hold(connection, {row.customer})
+        if held is None or case_id not in held.rows:
+            return False  # held by somebody, or moved while the lock was taken: next round
         now = self._now()
         await case_store.write_timers(connection, [], [timer.id])
 
-        def tick(cases: Sequence[Case]) -> list[LogEntry]:
-            case = next((case for case in cases if timer.id in {t.id for t in wanted_timers([case])}), None)
-            return [] if case is None else [tick_entry(case, timer, now)]
+        def tick(cases: Mapping[str, Sequence[Case]]) -> list[LogEntry]:
+            return [
+                tick_entry(case, timer, now)
+                for group in cases.values()
+                for case in group
+                if timer.id in {wanted.id for wanted in wanted_timers([case])}
+            ]
 
         decide = None if timer.kind == SETTLE_TIMER else tick
-        outcome = await self._casework.refold(connection, {row.customer}, now, decide=decide)
+        outcome = await self._casework.refold(connection, held, now, decide=decide)
         await enqueue(connection, outcome.messages)
         if timer.kind != SETTLE_TIMER:
             self._log.info("timer_fired", case=case_id, kind=timer.kind, step=timer.step)

@@ -53,10 +53,10 @@ class Arrived:
 
 @dataclass
 class Touched:
-    """Subjects whose cases may change, and the hints by which they were found."""
+    """Subjects whose cases may change, and the documents they were found by."""
 
     subjects: set[str] = field(default_factory=set[str])
-    hints: set[str] = field(default_factory=set[str])
+    documents: set[str] = field(default_factory=set[str])
 
 
 class CaseHandler:
@@ -90,8 +90,8 @@ class CaseHandler:
             touched.subjects |= await case_store.waiting_for_context(connection, carded)
         if not touched.subjects:
             return
-        locked = await self._casework.lock(connection, touched.subjects, touched.hints)
-        outcome = await self._casework.refold(connection, locked, now, recheck=True)
+        held = await self._casework.hold(connection, touched.subjects, touched.documents)
+        outcome = await self._casework.refold(connection, held, now, recheck=True)
         transaction.enqueue(outcome.messages)
 
     def _read(self, batch: Batch) -> Arrived:
@@ -129,7 +129,7 @@ class CaseHandler:
             names = {subject_of[hint] for hint in own}
             if names & watched or fact.document in logged or triggered_rules(fact, configurations):
                 touched.subjects |= names
-                touched.hints |= own
+                touched.documents.add(fact.document)
 
     async def _touch_moved(self, connection: object, moved: list[MovedIdentity], touched: Touched) -> None:
         """Find the subjects that win or lose a hint, where either has cases."""
@@ -137,4 +137,3 @@ class CaseHandler:
         for move in moved:
             if move.before in watched or move.after in watched:
                 touched.subjects |= {move.before, move.after}
-                touched.hints.add(move.identifier)

@@ -1,6 +1,6 @@
 """Cases: listing, reading, and what people do with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query, Response
 
 from cxloop_alerting.api import schemas
 from cxloop_alerting.api.schemas import CaseView, ChangeView, HistoryView, action_id
-from cxloop_alerting.casework import Casework
+from cxloop_alerting.casework import Casework, Held
 from cxloop_alerting.domain.actions import Refusal, refuse
 from cxloop_alerting.domain.case import Case
 from cxloop_alerting.domain.configuration import OwnerRef
@@ -84,9 +84,11 @@ class CaseDesk:
         async with pool.acquire() as connection:
             row = await self._find(connection, case_id, "/history")
             configurations = await self._casework.configurations(connection, self._now())
-            loaded = await self._casework.load(connection, {row.customer})
-        cases = fold_subject(loaded.facts[row.customer], loaded.log[row.customer], configurations)
-        case = next((case for case in cases if case_id in case.trigger_ids), None)
+            # Where the case's scores lie now: a link may have moved them a moment ago.
+            names = await fact_store.subjects_of(connection, row.documents)
+            loaded = await self._casework.load(connection, {row.customer, *names})
+        groups = [fold_subject(loaded.facts[name], loaded.log[name], configurations) for name in loaded.facts]
+        case = next((case for group in groups for case in group if case_id in case.trigger_ids), None)
         changes = sorted(case.history, key=lambda change: change.at) if case is not None else []
         return HistoryView(items=[ChangeView.of(change) for change in changes])
 
@@ -104,7 +106,7 @@ class CaseDesk:
         said = body.model_dump(exclude_none=True)
         pool = await self._database.pool()
         async with pool.acquire() as connection, connection.transaction():
-            row = await self._locked(connection, case_id, kind)
+            held, row = await self._hold(connection, case_id, kind)
             entry_id = action_id(
                 caller.name, key, row.case_id, str(row.version), kind, msgspec.json.encode(said).decode()
             )
@@ -116,9 +118,14 @@ class CaseDesk:
             if kind is ActionKind.ASSIGN:
                 said |= await self._new_owner(connection, said["owner"], row, now)
 
-            def decide(cases: Sequence[Case]) -> list[LogEntry]:
-                case = next(case for case in cases if row.case_id in case.trigger_ids)
-                later = [other for other in cases if other.rule == case.rule][-1]
+            def decide(cases: Mapping[str, Sequence[Case]]) -> list[LogEntry]:
+                group, case = next(
+                    (group, case)
+                    for group in cases.values()
+                    for case in group
+                    if row.case_id in case.trigger_ids
+                )
+                later = [other for other in group if other.rule == case.rule][-1]
                 successor = later.id if later is not case else None
                 refused = refuse(case, kind, said, caller.name, successor=successor)
                 if refused is not None:
@@ -127,20 +134,19 @@ class CaseDesk:
                     raise Problem(_REFUSED[refused.refusal], detail=refused.detail, errors=errors)
                 return [action_entry(case, kind, id_=entry_id, actor=caller.name, body=said, now=now)]
 
-            outcome = await self._casework.refold(connection, {row.customer}, now, decide=decide)
+            outcome = await self._casework.refold(connection, held, now, decide=decide)
             await enqueue(connection, outcome.messages)
             # Late facts that nobody had folded yet may have made the case part of an earlier one.
             acted = next(other for other in outcome.rows.values() if row.case_id in other.triggers)
             return await self._view(connection, acted)
 
-    async def _locked(self, connection: Any, case_id: str, kind: ActionKind) -> CaseRow:
-        """Return the case with its subject locked."""
+    async def _hold(self, connection: Any, case_id: str, kind: ActionKind) -> tuple[Held, CaseRow]:
+        """Lock the case's subject and return the case as it is then."""
         while True:
             row = await self._find(connection, case_id, f"/{kind}")
-            await self._casework.lock(connection, {row.customer}, ())
-            again = await self._find(connection, case_id, f"/{kind}")
-            if again.customer == row.customer:
-                return again
+            held = await self._casework.hold(connection, {row.customer})
+            if case_id in held.rows:
+                return held, held.rows[case_id]
 
     async def _find(self, connection: Any, case_id: str, below: str) -> CaseRow:
         row = await case_store.find_case(connection, case_id)

@@ -30,6 +30,7 @@ class CaseRow:
     owner_team: str | None
     score: dict[str, Any]
     triggers: list[str]
+    documents: list[str]
     opened_at: datetime
     due_at: datetime | None
     acknowledged_at: datetime | None
@@ -91,6 +92,18 @@ async def resolve_alias(connection: Any, trigger: str) -> str | None:
         "str | None",
         await connection.fetchval("SELECT case_id FROM case_triggers WHERE trigger = $1", trigger),
     )
+
+
+async def homes_of(connection: Any, triggers: Collection[str]) -> set[str]:
+    """Return the subjects under which the cases of these triggers are stored."""
+    rows = await connection.fetch(
+        """
+        SELECT DISTINCT c.customer FROM case_triggers t JOIN cases c USING (case_id)
+        WHERE t.trigger = ANY($1::text[])
+        """,
+        list(triggers),
+    )
+    return {row["customer"] for row in rows}
 
 
 async def watched(connection: Any, subjects: Collection[str]) -> set[str]:

@@ -29,17 +29,19 @@ written AS (
 )
 SELECT written.document, old.hint FROM written LEFT JOIN old USING (document)
 """
-_UPSERT_IDENTITIES = """
-WITH old AS (SELECT identifier, customer FROM identities WHERE identifier = ANY($1::text[])),
-written AS (
-    INSERT INTO identities AS i (identifier, customer, version)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
-    ON CONFLICT (identifier) DO UPDATE SET customer = excluded.customer, version = excluded.version
-    WHERE excluded.version > i.version OR (excluded.version = i.version AND excluded.customer < i.customer)
-    RETURNING identifier, customer
-)
-SELECT written.identifier, coalesce(old.customer, written.identifier) AS before, written.customer AS after
-FROM written LEFT JOIN old USING (identifier) WHERE old.customer IS DISTINCT FROM written.customer
+_NEW_IDENTITIES = """
+INSERT INTO identities (identifier, customer, version)
+SELECT identifier, identifier, -1 FROM unnest($1::text[]) AS n(identifier)
+ON CONFLICT DO NOTHING
+"""
+_HOLD_IDENTITIES = """
+SELECT identifier, customer, version FROM identities WHERE identifier = ANY($1::text[])
+ORDER BY identifier COLLATE "C" FOR UPDATE
+"""
+_UPDATE_IDENTITIES = """
+UPDATE identities AS i SET customer = n.customer, version = n.version
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS n(identifier, customer, version)
+WHERE i.identifier = n.identifier
 """
 _UPSERT_CARDS = """
 INSERT INTO cards AS c (customer, version, card)
@@ -106,13 +108,46 @@ async def upsert_identities(
 ) -> list[MovedIdentity]:
     """Keep the highest version (version, customer) of each identifier. Returns those that moved."""
     ordered = sorted(identities)
+    # Rows are made and locked before they are compared: in one upsert, the customer before would be read from
+    # the statement's snapshot, while another worker may just have changed it.
+    await connection.execute(_NEW_IDENTITIES, ordered)
+    held = {
+        row["identifier"]: (row["version"], row["customer"])
+        for row in await connection.fetch(_HOLD_IDENTITIES, ordered)
+    }
+    newer = [
+        name
+        for name in ordered
+        if identities[name][0] > held[name][0]
+        or (identities[name][0] == held[name][0] and identities[name][1] < held[name][1])
+    ]
+    if newer:
+        await connection.execute(
+            _UPDATE_IDENTITIES,
+            newer,
+            [identities[name][1] for name in newer],
+            [identities[name][0] for name in newer],
+        )
+    return [
+        MovedIdentity(name, held[name][1], identities[name][1])
+        for name in newer
+        if held[name][1] != identities[name][1]
+    ]
+
+
+async def subjects_of(connection: Any, documents: Collection[str]) -> set[str]:
+    """Return the subjects that these documents belong to now. Raises LookupError if one is not there at all."""
     rows = await connection.fetch(
-        _UPSERT_IDENTITIES,
-        ordered,
-        [identities[identifier][1] for identifier in ordered],
-        [identities[identifier][0] for identifier in ordered],
+        """
+        SELECT f.document, coalesce(i.customer, f.hint) AS subject
+        FROM facts f LEFT JOIN identities i ON i.identifier = f.hint WHERE f.document = ANY($1::text[])
+        """,
+        list(documents),
     )
-    return [MovedIdentity(row["identifier"], row["before"], row["after"]) for row in rows]
+    if len(rows) != len(documents):
+        message = f"{len(documents) - len(rows)} scores that cases stand on are not in facts"
+        raise LookupError(message)
+    return {row["subject"] for row in rows}
 
 
 async def customers_of(connection: Any, hints: Collection[str]) -> dict[str, str]:

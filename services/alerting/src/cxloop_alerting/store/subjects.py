@@ -20,9 +20,13 @@ async def lock(connection: Any, subjects: Collection[str]) -> None:
     )
 
 
-async def try_lock(connection: Any, subject: str) -> bool:
-    """Lock one subject unless somebody else holds it: timers never wait, so they never deadlock."""
-    found = await connection.fetchval(
-        "SELECT 1 FROM subjects WHERE customer = $1 FOR UPDATE SKIP LOCKED", subject
+async def try_lock(connection: Any, subjects: Collection[str]) -> bool:
+    """Lock subjects unless somebody else holds one: timers never wait for customers, so they never deadlock."""
+    ordered = sorted(subjects)
+    await connection.execute(_INSERT, ordered)
+    found = await connection.fetch(
+        'SELECT customer FROM subjects WHERE customer = ANY($1::text[]) ORDER BY customer COLLATE "C" '
+        "FOR UPDATE SKIP LOCKED",
+        ordered,
     )
-    return found is not None
+    return len(found) == len(ordered)

@@ -68,6 +68,7 @@ CREATE TABLE cases (
     owner_team text,
     score jsonb NOT NULL,
     triggers text[] NOT NULL,
+    documents text[] NOT NULL,
     opened_at timestamptz NOT NULL,
     due_at timestamptz,
     acknowledged_at timestamptz,
