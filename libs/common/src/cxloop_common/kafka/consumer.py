@@ -259,8 +259,8 @@ class Reader:
         for topic in topics:
             numbers = cast("set[int] | None", self._client.partitions_for_topic(topic)) or set()
             places += [TopicPartition(topic, number) for number in sorted(numbers)]
-        self._client.assign(places)
         if places:
+            self._client.assign(places)
             if from_start:
                 await self._client.seek_to_beginning(*places)
             else:
