@@ -27,8 +27,11 @@ OTHER_GROUPS: Final = ("CLI", "EMBEDDED", "SECRET", "TEST", "BENCH", "FAULT", "D
 """First words of variables that others read: the command line, the embedded broker and database, secrets
 that `sources.yaml` or `alerting.yaml` name (`CXLOOP_SECRET_ZENDESK`), and the test harnesses."""
 
-TOOL_VARIABLES: Final = frozenset({"CXLOOP_DATA_DIR", "CXLOOP_CACHE_DIR", "CXLOOP_MAVEN_URL"})
-"""Variables of `cxloop up` that carry no group; a service started beside it may see them."""
+TOOL_VARIABLES: Final = frozenset(
+    {"CXLOOP_DATA_DIR", "CXLOOP_CACHE_DIR", "CXLOOP_MAVEN_URL"}
+    | {"CXLOOP_SOURCES_FILE", "CXLOOP_RULES_FILE", "CXLOOP_ROUTES_FILE"}
+)
+"""Variables without a service's name that another reads: `cxloop up`, or the service whose file it is."""
 
 _KUBERNETES_LINKS: Final = ("_SERVICE_HOST", "_SERVICE_PORT", "_TCP", "_TCP_ADDR", "_TCP_PORT", "_TCP_PROTO")
 
