@@ -38,7 +38,7 @@ def answer(
 
 def ticket(number: int) -> list[Any]:
     base: dict[str, Any] = {"source": "zendesk-eu", "ticket_id": str(number), "time": NOON}
-    solved = {**base, "id": f"s{number}", "time": NOON + timedelta(seconds=number * number)}
+    solved: dict[str, Any] = {**base, "id": f"s{number}", "time": NOON + timedelta(seconds=number * number)}
     return [
         TicketCreated(**base, id=f"c{number}", channel="email", created_by="customer", subject=None, tags=()),
         TicketStatusChanged(**solved, status="solved"),
