@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +29,7 @@ PROOFS: tuple[tuple[Mutant, str], ...] = (
     (Mutant.OFFSETS_FIRST, "kill-before-commit"),
     (Mutant.NO_FENCE, "zombie"),
     (Mutant.NO_ACK, "broker-restart"),
+    (Mutant.EARLY_ANSWER, "intake-kills"),
 )
 """Each mutant with the fault that must expose it."""
 
@@ -56,23 +58,16 @@ class Show:
                 )
             )
             return
-        table = Table(title=title, title_justify="left")
-        for column in ("fault", "subject", "mutant"):
+        mutated = any(r.mutant is not Mutant.NONE for r in results)
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        for column in ("fault", "subject", *(("mutant",) if mutated else ())):
             table.add_column(column, no_wrap=True)
         for column in ("events", "kills", "caught up", "took", "broken"):
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", no_wrap=True)
         for r in results:
-            broken = " ".join(r.broken) or "-"
-            table.add_row(
-                r.name,
-                r.subject,
-                r.mutant,
-                f"{r.events:,}",
-                str(r.kills),
-                f"{r.recovery_s:.1f} s",
-                f"{r.seconds:.0f} s",
-                broken,
-            )
+            numbers = (f"{r.events:,}", str(r.kills), f"{r.recovery_s:.1f} s", f"{r.seconds:.0f} s")
+            names = (r.name, r.subject, *((r.mutant.value,) if mutated else ()))
+            table.add_row(*names, *numbers, " ".join(r.broken) or "-")
         self._out.print(table)
         for r in results:
             for violation in r.violations:
@@ -111,7 +106,7 @@ async def run_one(
         async with asyncio.timeout(LIMIT_S * scale):
             await arena.open()
             await scenario.run(arena, scenario.events * scale)
-            await arena.reckon()
+            await scenario.reckon(arena)
     except TimeoutError as error:
         arena.require(f"an end of the run ({error or 'it hung'})", holds=False)
     except Exception as error:  # noqa: BLE001  # one run that breaks must not hide what the others find
@@ -159,8 +154,8 @@ def mutant_verdict(results: Sequence[Result], seed: int) -> tuple[str, bool]:
     mutated = [result for result in results if result.mutant is not Mutant.NONE]
     caught = [result for result in mutated if {"L", "D"} & set(result.broken)]
     green = [result for result in controls if not result.violations]
-    text = f"mutants: {len(caught)} of {len(mutated)} caught, {len(green)} of {len(controls)} controls clean, seed {seed}"
-    return text, len(caught) == len(mutated) and len(green) == len(controls)
+    text = f"mutants: {len(caught)} of {len(mutated)} caught, {len(green)} of {len(controls)} controls clean"
+    return f"{text}, seed {seed}", len(caught) == len(mutated) and len(green) == len(controls)
 
 
 def main() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
-from confluent_kafka import KafkaException  # pyright: ignore[reportMissingTypeStubs]
 
 from cxloop_embedded import StoredPorts
 from tests.faults import checks, ledger, state
 from tests.faults.checks import Invariant, Violation
 from tests.faults.ground import (
     DEAD_LETTERS,
+    DELIVERIES,
     JOURNEYS,
     PARTITIONS,
     SCORES,
@@ -26,14 +26,27 @@ from tests.faults.ground import (
     Ground,
 )
 from tests.faults.mutants import Mutant
-from tests.faults.wire import Eye, LogRecord, Outgoing, Sender
+from tests.faults.wire import Eye, LogRecord, Outgoing, Sender, WireError
 from tests.faults.workers import Worker
 
 RECOVERY_S = 60.0
 TICK_S = 0.05
 RESTART_S = 0.2
 INPUTS = (TICKETS.name, SURVEYS.name)
-TROUBLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaException)
+STEPS = {
+    "scoring": (INPUTS, (SCORING_LINKS.name,)),
+    "tally": (INPUTS,),
+    "ingest": ((DELIVERIES.name,),),
+}
+"""What each subject reads; what one step leads to is in the topics of the next."""
+TROUBLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    WireError,
+)
 """What looking at a broker or database that comes and goes may raise."""
 
 Report = Callable[[str], None]
@@ -131,13 +144,13 @@ class Arena:
 
     async def worker(self, name: str, **options: Any) -> Worker:
         """Start a worker; it is started again whenever it ends."""
-        extra = cast("dict[str, str]", options.pop("environment", {}))
+        url = cast("str", options.pop("database_url", self._database_url))
         worker = Worker(
             name=name,
             subject=self.subject,
             port=self._ports.pick(name),
             log=self._folder / f"{name}.log",
-            environment={**self.ground.environment(self.prefix, self._database_url), **extra},
+            environment=self.ground.environment(self.prefix, url),
             mutant=options.pop("mutant", self.mutant),
             **options,
         )
@@ -243,9 +256,7 @@ class Arena:
     async def _behind(self, database_url: str) -> str | None:
         connection = await state.connect(database_url)
         try:
-            # What the inputs lead to is in the topic of links once they are read, and not before.
-            steps = [INPUTS, (SCORING_LINKS.name,)] if self.subject == "scoring" else [INPUTS]
-            for topics in steps:
+            for topics in STEPS[self.subject]:
                 ends = await asyncio.to_thread(self._eye.ends, self._places(topics))
                 at = await state.positions(connection)
                 lag = {place: end - at.get(place, (0, None))[0] for place, end in ends.items()}
@@ -270,14 +281,20 @@ class Arena:
 
     # Reckoning ----------------------------------------------------------------------------------------
 
-    async def reckon(self) -> None:
-        """Let everything settle, then compare with the oracle, and with a clean run over the same records."""
+    async def come_to_rest(self) -> None:
+        """Let everything settle, then stop the workers."""
         self.result.recovery_s = await self.settle()
         for worker in self.workers:
             worker.wanted = False
         await asyncio.gather(*(worker.stop() for worker in self.workers))
         self.ledger.close()
+        self.result.notes["fenced"] = sum(worker.logged("fenced") for worker in self.workers)
+        self.result.notes["starts"] = sum(worker.starts for worker in self.workers)
         self.say(f"caught up {self.result.recovery_s:.1f} s after the last fault; comparing")
+
+    async def reckon(self) -> None:
+        """Let everything settle, then compare with the oracle, and with a clean run over the same records."""
+        await self.come_to_rest()
         log = await asyncio.to_thread(self.read_log, *INPUTS)
         scores = await asyncio.to_thread(self.read_log, SCORES.name)
         announced = await asyncio.to_thread(self.read_log, JOURNEYS.name)
@@ -300,20 +317,18 @@ class Arena:
         if clean is not None:
             violations += checks.equal(found, clean)
             self.result.notes["state"] = state.fingerprint(found)
-        self.result.notes["fenced"] = sum(worker.logged("fenced") for worker in self.workers)
-        self.result.notes["starts"] = sum(worker.starts for worker in self.workers)
         if poison:
             self.result.notes["parked"] = sum(found.dead.values())
 
     async def _replay(self) -> state.State | None:
         """Run one worker, as it should be and undisturbed, over the same topics into a database of its own."""
         url = await self._database()
-        environment = {**self.ground.environment(self.prefix, url), "CXLOOP_SCORING_POISON_LIMIT": "10000"}
         worker = await self.worker(
             "replay",
             group_suffix="-replay",
             mutant=Mutant.NONE,
-            environment={**environment, **_LARGE_BATCHES},
+            database_url=url,
+            settings={"POISON_LIMIT": "10000", "BATCH_RECORDS": "2000"},
         )
         before = len(self.result.violations)
         await self.settle(url)
@@ -321,6 +336,3 @@ class Arena:
         if len(self.result.violations) > before:
             return None
         return await state.read(self.subject, url)
-
-
-_LARGE_BATCHES = {"CXLOOP_SCORING_BATCH_RECORDS": "2000"}

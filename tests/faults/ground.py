@@ -12,6 +12,7 @@ from cxloop_common.database import Database
 from cxloop_common.kafka.admin import Admin
 from cxloop_common.topics import (
     DEAD_LETTERS,
+    DELIVERIES,
     JOURNEYS,
     SCORES,
     SCORING_LINKS,
@@ -28,6 +29,7 @@ from tests.faults.worker import SUBJECTS, service_of
 PARTITIONS = 4
 __all__ = [
     "DEAD_LETTERS",
+    "DELIVERIES",
     "JOURNEYS",
     "PARTITIONS",
     "SCORES",
@@ -99,10 +101,7 @@ class Ground:
     async def topics(self, prefix: str) -> None:
         """Make the topics of a run."""
         async with Admin(self.bootstrap) as admin:
-            wanted = [topic for topic in TOPICS if topic not in DEAD_LETTERS.values()] + [
-                DEAD_LETTERS["scoring"]
-            ]
-            await ensure_topics(admin, wanted, TopicNames(prefix), partitions=PARTITIONS)
+            await ensure_topics(admin, TOPICS, TopicNames(prefix), partitions=PARTITIONS)
 
     async def forget(self, prefix: str) -> None:
         """Delete the topics of a run."""

@@ -5,7 +5,7 @@ Written by hand from the format, not with the services' models.
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ class Author:
     def stories(self) -> Iterator[Story]:
         """Make up stories without end."""
         while True:
-            yield self._ticket() if self._rng.random() < 0.45 else self._response()  # noqa: PLR2004  # share of tickets
+            yield self._ticket() if self._rng.random() < 0.45 else self._response()  # share of tickets
 
     def _number(self) -> int:
         self._numbers += 1
@@ -56,7 +56,7 @@ class Author:
                 TICKETS, f"ticket.{kind}", f"ticket:{SOURCE}:{ticket}", when, ticket_id=ticket, **data
             )
 
-        author = "agent" if rng.random() < 0.1 else "customer"  # noqa: PLR2004  # a share, as below
+        author = "agent" if rng.random() < 0.1 else "customer"  # a share, as below
         story = [
             event(
                 "created",
@@ -70,27 +70,37 @@ class Author:
         ]
         for _ in range(rng.randrange(4)):
             writer = rng.choice(("agent", "agent", "customer", "bot"))
-            public = rng.random() < 0.8  # noqa: PLR2004
+            public = rng.random() < 0.8
             story.append(
                 event("replied", later(), message_id=f"M{self._number()}", author=writer, public=public)
             )
-        if rng.random() < 0.3:  # noqa: PLR2004
+        if rng.random() < 0.3:
             story.append(event("assigned", later(), team=rng.choice((*TEAMS, None)), agent="kim"))
-        if rng.random() < 0.5:  # noqa: PLR2004
-            story.append(event("status_changed", later(), status="solved"))
-            if rng.random() < 0.3:  # noqa: PLR2004
-                story.append(event("status_changed", later(), status=rng.choice(("open", "pending"))))
-                if rng.random() < 0.6:  # noqa: PLR2004
-                    story.append(event("status_changed", later(), status="solved"))
-        fate = rng.random()
-        if fate < 0.04 and self._survivors:  # noqa: PLR2004
-            # Survivors are never merged away themselves, so a merge never forms a chain.
-            story.append(event("merged", later(), into_ticket_id=rng.choice(self._survivors)))
-        elif fate < 0.06:  # noqa: PLR2004
-            story.append(event("deleted", later()))
-        elif fate > 0.9:  # noqa: PLR2004
-            self._survivors = [*self._survivors[-20:], ticket]
+        story += self._solves(event, later)
+        story += self._end(ticket, event, later)
         return story
+
+    def _solves(self, event: Callable[..., Outgoing], later: Callable[[], datetime]) -> Story:
+        rng = self._rng
+        found: Story = []
+        if rng.random() < 0.5:
+            found.append(event("status_changed", later(), status="solved"))
+            if rng.random() < 0.3:
+                found.append(event("status_changed", later(), status=rng.choice(("open", "pending"))))
+                if rng.random() < 0.6:
+                    found.append(event("status_changed", later(), status="solved"))
+        return found
+
+    def _end(self, ticket: str, event: Callable[..., Outgoing], later: Callable[[], datetime]) -> Story:
+        fate = self._rng.random()
+        if fate < 0.04 and self._survivors:
+            # Survivors are never merged away themselves, so a merge never forms a chain.
+            return [event("merged", later(), into_ticket_id=self._rng.choice(self._survivors))]
+        if fate < 0.06:
+            return [event("deleted", later())]
+        if fate > 0.9:
+            self._survivors = [*self._survivors[-20:], ticket]
+        return []
 
     def _response(self) -> Story:
         rng = self._rng
@@ -98,7 +108,7 @@ class Author:
         key = f"response:{SOURCE}:{response}"
         at = self._time()
         story: Story = []
-        if rng.random() < 0.3:  # noqa: PLR2004
+        if rng.random() < 0.3:
             story.append(
                 self._event(
                     SURVEYS,
@@ -113,8 +123,8 @@ class Author:
         metric, least, most = rng.choice((("nps", 0, 10), ("csat", 1, 5), ("ces", 1, 7)))
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             at += timedelta(milliseconds=rng.randrange(1, 3600 * 1000))
-            team = {"team": rng.choice(TEAMS)} if rng.random() < 0.9 else {}  # noqa: PLR2004
-            answer = {
+            team = {"team": rng.choice(TEAMS)} if rng.random() < 0.9 else {}
+            answer: dict[str, Any] = {
                 "response_id": response,
                 "metric": metric,
                 "score": rng.randint(least, most),
@@ -124,7 +134,7 @@ class Author:
                 "identifiers": [f"email:{response.lower()}@example.com"],
             }
             story.append(self._event(SURVEYS, "survey.responded", key, at, **answer))
-            if rng.random() < 0.01:  # noqa: PLR2004
+            if rng.random() < 0.01:
                 # The same event id with other content and a later time: the earlier one stands.
                 twin = {**answer, "score": most}
                 told = dict(story[-1].headers)["ce_id"].decode()
@@ -163,10 +173,10 @@ def traffic(rng: random.Random, prefix: str, count: int, *, poison: float = 0.0)
     for start, story in enumerate(author.stories()):
         for step, event in enumerate(story):
             spot = start + rng.expovariate(1 / 20) + step * 2.0
-            if rng.random() < 0.05:  # noqa: PLR2004
+            if rng.random() < 0.05:
                 spot += rng.uniform(0, count / 2)  # late
             placed.append((spot, len(placed), event))
-            if rng.random() < 0.1:  # noqa: PLR2004
+            if rng.random() < 0.1:
                 for _ in range(rng.choice((1, 1, 2))):
                     placed.append((spot + rng.expovariate(1 / 30), len(placed), event))
             if rng.random() < poison:
@@ -205,8 +215,3 @@ def spoilt(rng: random.Random, event: Outgoing) -> Outgoing:
         case _:
             value = b""
     return Outgoing(event.topic, event.key, value, tuple(headers.items()), poison=True)
-
-
-def topics_of(records: Sequence[Outgoing]) -> set[str]:
-    """Name the topics of records."""
-    return {record.topic for record in records}

@@ -1,17 +1,20 @@
 """The Processor broken on purpose: each mutant drops one promise, and a fault run must notice."""
 
+import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 import asyncpg
 
-from cxloop_common.kafka.records import Partition, Record
+from cxloop_common.kafka.records import Message, Partition, Record
 from cxloop_common.processor import offsets
 from cxloop_common.processor.errors import PoisonError
 from cxloop_common.processor.offsets import Position
 from cxloop_common.processor.processor import Processor
 from cxloop_common.processor.transaction import BatchTransaction
+from cxloop_ingest.api.delivery_log import DeliveryLog
 
 
 class Mutant(StrEnum):
@@ -24,6 +27,8 @@ class Mutant(StrEnum):
     """Positions are locked but not compared: whoever comes last writes."""
     NO_ACK = "no-ack"
     """COMMIT does not wait until what was published is durable."""
+    EARLY_ANSWER = "early-answer"
+    """Senders get their 202 before the delivery is durable."""
 
 
 def apply(mutant: Mutant) -> None:
@@ -34,6 +39,8 @@ def apply(mutant: Mutant) -> None:
         _drop_the_fence()
     elif mutant is Mutant.NO_ACK:
         _do_not_wait_for_acknowledgements()
+    elif mutant is Mutant.EARLY_ANSWER:
+        _answer_early()
 
 
 def _commit_offsets_first() -> None:
@@ -73,3 +80,19 @@ def _do_not_wait_for_acknowledgements() -> None:
         await self.abandon()
 
     BatchTransaction.acknowledged = mutated  # pyright: ignore[reportAttributeAccessIssue]  # as above
+
+
+def _answer_early() -> None:
+    sending: set[asyncio.Task[None]] = set()
+    append_all = DeliveryLog.append_all
+
+    async def later(self: DeliveryLog, messages: Sequence[Message]) -> None:
+        with contextlib.suppress(Exception):
+            await append_all(self, messages)
+
+    async def mutated(self: DeliveryLog, messages: Sequence[Message]) -> None:
+        task = asyncio.create_task(later(self, messages))
+        sending.add(task)
+        task.add_done_callback(sending.discard)
+
+    DeliveryLog.append_all = mutated

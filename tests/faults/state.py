@@ -18,12 +18,11 @@ from cxloop_scoring.domain.histogram import (
     decode_histogram,
 )  # how bytes are laid out is the service's own affair
 
-SCHEMA = "scoring"
 DIMENSIONS = (
     *("source", "channel", "contact_type", "team", "agent", "touchpoint"),
     *("stage", "segment", "product", "location", "survey"),
 )
-NUMBERS = {number: name for number, name in enumerate((*DIMENSIONS, "tag"), start=1)}
+NUMBERS = dict(enumerate((*DIMENSIONS, "tag"), start=1))
 HOUR_US = 3_600_000_000
 Section = Counter[Hashable]
 """Rows as values, with how often each is there."""
@@ -102,8 +101,9 @@ def fingerprint(state: State) -> str:
 
 
 async def connect(url: str) -> Any:
-    """Connect to the schema under test."""
-    return await asyncpg.connect(url, timeout=5, server_settings={"search_path": SCHEMA, "timezone": "UTC"})
+    """Connect to the schema under test; a database holds one."""
+    session = {"search_path": "scoring, ingest", "timezone": "UTC"}
+    return await asyncpg.connect(url, timeout=5, server_settings=session)
 
 
 async def read(subject: str, url: str) -> State:
@@ -174,7 +174,7 @@ async def _ledger(connection: Any, words: dict[int, tuple[str, str]]) -> Counter
     for row in rows:
         ids = [row[name] for name in DIMENSIONS if row[name] is not None] + list(row["more"] or ())
         filed = tuple(sorted(words[number] for number in ids))
-        booked = Booked(*(row[name] for name in Booked._fields[:-1]), filed)
+        booked = Booked._make([*(row[name] for name in Booked._fields[:-1]), filed])
         found[booked] += row["times"]
     return found
 

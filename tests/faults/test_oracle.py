@@ -42,9 +42,7 @@ def status(time: str, event_id: str, to: str) -> LogRecord:
     return event("ticket.status_changed", time, event_id, ticket_id="1", status=to)
 
 
-def answered(
-    time: str, event_id: str, metric: str, score: int, scale: tuple[int, int], team: str = "a"
-) -> LogRecord:
+def answered(time: str, event_id: str, metric: str, score: int, scale: tuple[int, int]) -> LogRecord:
     return event(
         "survey.responded",
         time,
@@ -53,7 +51,7 @@ def answered(
         metric=metric,
         score=score,
         scale={"min": scale[0], "max": scale[1]},
-        dimensions={"team": team},
+        dimensions={"team": "a"},
     )
 
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition  # pyright: ignore[reportMissingTypeStubs]
+import confluent_kafka as client_library  # pyright: ignore[reportMissingTypeStubs]
 from confluent_kafka.admin import AdminClient  # pyright: ignore[reportMissingTypeStubs]
+
+_library: Any = client_library  # it declares no types
+WireError = cast("type[Exception]", _library.KafkaException)
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -52,7 +55,7 @@ class Sender:
     def __init__(self, bootstrap: str) -> None:
         self.unacknowledged = 0
         self._again: list[tuple[Outgoing, Acknowledged]] = []
-        self._client: Any = Producer(
+        self._client: Any = _library.Producer(
             {
                 "bootstrap.servers": bootstrap,
                 "acks": "all",
@@ -108,7 +111,7 @@ class Eye:
         self._client: Any = self._consumer()
 
     def _consumer(self) -> Any:
-        return Consumer(
+        return _library.Consumer(
             {
                 "bootstrap.servers": self._bootstrap,
                 "group.id": f"faults-{secrets.token_hex(4)}",
@@ -123,7 +126,7 @@ class Eye:
         """Return the offset that the next record of each partition will have."""
         found: dict[Place, int] = {}
         for topic, partition in places:
-            edges = self._client.get_watermark_offsets(TopicPartition(topic, partition), REACH_S)
+            edges = self._client.get_watermark_offsets(_library.TopicPartition(topic, partition), REACH_S)
             if edges is None:
                 message = f"no answer about {topic}/{partition}"
                 raise TimeoutError(message)
@@ -139,7 +142,7 @@ class Eye:
             return records
         client = self._consumer()
         try:
-            client.assign([TopicPartition(topic, number, 0) for topic, number in sorted(missing)])
+            client.assign([_library.TopicPartition(topic, number, 0) for topic, number in sorted(missing)])
             deadline = time.monotonic() + READ_S
             while missing:
                 if time.monotonic() > deadline:
@@ -148,7 +151,7 @@ class Eye:
                 batch = client.consume(1000, 0.2)
                 for message in batch:
                     if message.error() is not None:
-                        raise KafkaException(message.error())
+                        raise WireError(message.error())
                     record = _log_record(message)
                     place = (record.topic, record.partition)
                     if record.offset < ends[place]:

@@ -17,7 +17,7 @@ from cxloop_common.telemetry import configure_logging
 from cxloop_common.topics import TopicNames
 from tests.faults import mutants
 
-SUBJECTS = {"scoring": "cxloop_scoring.app", "tally": "tests.faults.tally"}
+SUBJECTS = {"scoring": "cxloop_scoring.app", "tally": "tests.faults.tally", "ingest": "cxloop_ingest.app"}
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def main() -> None:
     settings = load_settings(service.settings, worker_slot=slot)
     configure_logging(service.name, settings.log_level, settings.log_format)
     mutants.apply(given.mutant)
-    probe = {"probe": Failpoint(given.failpoint)} if given.failpoint else {}
-    foundation = make_foundation(service, settings, **probe)
+    failpoint = Failpoint(given.failpoint or "none:0:kill")
+    foundation = make_foundation(service, settings, probe=failpoint)
     foundation.names = GroupNames(settings.topic_prefix, given.group_suffix)
     make_server(
         make_app(service, foundation, given.role),

@@ -20,14 +20,15 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_S = 60.0
 TOKEN = f"cxl_{secrets.token_hex(16)}"
 TIMING = {
-    "CXLOOP_SCORING_SESSION_TIMEOUT_S": "6",
-    "CXLOOP_SCORING_REBALANCE_TIMEOUT_S": "15",
-    "CXLOOP_SCORING_HEARTBEAT_INTERVAL_S": "1",
-    "CXLOOP_SCORING_TRANSACTION_TIMEOUT_S": "10",
-    "CXLOOP_SCORING_WATCHDOG_S": "20",
-    "CXLOOP_SCORING_SHUTDOWN_S": "2",
-    "CXLOOP_SCORING_BATCH_RECORDS": "100",
+    "SESSION_TIMEOUT_S": "6",
+    "REBALANCE_TIMEOUT_S": "15",
+    "HEARTBEAT_INTERVAL_S": "1",
+    "TRANSACTION_TIMEOUT_S": "10",
+    "WATCHDOG_S": "20",
+    "SHUTDOWN_S": "2",
+    "BATCH_RECORDS": "100",
 }
+"""Short enough that a run sees sessions expire; the session is the shortest that Kafka allows."""
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Worker:
     port: int
     log: Path
     environment: Mapping[str, str]
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Settings of its service that differ from the usual, without the service's prefix."""
     slot: int | None = None
     mutant: Mutant = Mutant.NONE
     role: str = "worker"
@@ -49,6 +52,11 @@ class Worker:
     wanted: bool = True
     """Whether it is started again when it ends."""
     child: Child | None = field(default=None, repr=False)
+
+    @property
+    def prefix(self) -> str:
+        """How its settings begin: the tally goes by the name of scoring."""
+        return "CXLOOP_INGEST_" if self.subject == "ingest" else "CXLOOP_SCORING_"
 
     @property
     def url(self) -> str:
@@ -72,6 +80,7 @@ class Worker:
         self.failpoint = None
         self.starts += 1
         tokens = [{"name": "faults", "token": TOKEN, "scopes": ["admin"], "sources": ["*"]}]
+        settings = {**TIMING, **self.settings, "PORT": str(self.port)}
         program = Program(
             name=self.name,
             argv=[sys.executable, "-m", "tests.faults.worker", *arguments],
@@ -79,9 +88,8 @@ class Worker:
             log=self.log,
             owner=owner_of(self.name, self.log.parent),
             env={
-                **TIMING,
                 **self.environment,
-                "CXLOOP_SCORING_PORT": str(self.port),
+                **{f"{self.prefix}{name}": value for name, value in settings.items()},
                 "CXLOOP_API_TOKENS": json.dumps(tokens),
             },
         )
@@ -106,15 +114,16 @@ class Worker:
 
     async def get(self, path: str) -> httpx.Response:
         """Ask its API."""
-        async with self._client() as client:
+        async with self.client() as client:
             return await client.get(path)
 
     async def post(self, path: str) -> httpx.Response:
         """Tell its API."""
-        async with self._client() as client:
+        async with self.client() as client:
             return await client.post(path)
 
-    def _client(self) -> httpx.AsyncClient:
+    def client(self) -> httpx.AsyncClient:
+        """Make a client of its API."""
         return httpx.AsyncClient(
             base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=5, trust_env=False
         )
