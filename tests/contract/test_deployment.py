@@ -21,7 +21,8 @@ SERVICES: list[Service[Any]] = [INGEST, SCORING, JOURNEY, ALERTING]
 
 @pytest.fixture(scope="module")
 def compose() -> Any:
-    return YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text())
+    reader: Any = YAML(typ="safe")
+    return reader.load((ROOT / "docker-compose.yml").read_text())
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
