@@ -11,6 +11,7 @@ from rich.console import Console
 
 from cxloop_cli.demo import arithmetic, showing
 from cxloop_cli.demo.arithmetic import Figure
+from cxloop_cli.demo.command import SEED
 from cxloop_cli.demo.comparing import compare, newest_alert
 from cxloop_cli.demo.playing import Alert, Json, Observed, Posted
 from cxloop_cli.demo.running import Run
@@ -18,7 +19,7 @@ from cxloop_cli.demo.schedule import Scenario, scenario
 from cxloop_cli.demo.senders import SOURCES
 
 END = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SCENARIO = scenario(7, END)
+SCENARIO = scenario(SEED, END)
 EXPERIENCE = ("nps", "csat", "ces")
 
 
@@ -118,8 +119,8 @@ def test_right_answers_agree_in_every_figure() -> None:
 
 def bend(what: str) -> Callable[[Observed], object]:
     bends: dict[str, Callable[[Observed], object]] = {
-        "one delivery too many": lambda o: o.sources["items"][0].update(deliveries_24h=130),
-        "one event too few": lambda o: o.sources["items"][1].update(events_24h=56),
+        "one delivery too many": lambda o: o.sources["items"][0].update(deliveries_24h=301),
+        "one event too few": lambda o: o.sources["items"][1].update(events_24h=1),
         "a broken one not held back": lambda o: o.quarantine.pop(),
         "another reason": lambda o: o.quarantine[0].update(reason="not_ours"),
         "an NPS off by a tenth": lambda o: o.scorecard["experience"][0].update(
@@ -130,7 +131,7 @@ def bend(what: str) -> Callable[[Observed], object]:
             value=o.scorecard["service"][0]["value"] * 1.02
         ),
         "a 90th percentile that is missing": lambda o: o.scorecard["service"][0].pop("p90"),
-        "another n": lambda o: o.scorecard["service"][1].update(n=23),
+        "another n": lambda o: o.scorecard["service"][1].update(n=99),
         "too sure of it": lambda o: o.scorecard["service"][1].update(status="ok"),
         "a metric nobody worked out": lambda o: o.scorecard["service"].append({"metric": "backlog"}),
         "a group too many": lambda o: o.nps_by_segment["groups"].append({"key": "vip"}),
@@ -219,8 +220,10 @@ def test_a_difference_is_said_on_the_screen_and_in_the_object() -> None:
     with console.capture() as captured:
         showing.show(SCENARIO, run, timing, console)
         showing.show_differences(run.comparison, console)
-    assert "first_response_time n: expected 23, got 1" in captured.get()
+    n = arithmetic.scorecard(SCENARIO.stories)["first_response_time"].n
+    difference = f"first_response_time n: expected {n}, got 1"
+    assert difference in captured.get()
     told = showing.as_object(SCENARIO, run, timing)
-    assert told["differences"] == ["first_response_time n: expected 23, got 1"]
+    assert told["differences"] == [difference]
     assert (told["deliveries"], told["posted"], told["quarantined"]) == (300, 312, 3)
     assert told["first_case_s"] is None

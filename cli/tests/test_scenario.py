@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cxloop_cli.demo.command import CONFIG
-from cxloop_cli.demo.playing import make_secrets
+from cxloop_cli.demo import arithmetic
+from cxloop_cli.demo.command import CONFIG, SEED
+from cxloop_cli.demo.playing import ROUTES, make_secrets
 from cxloop_cli.demo.schedule import LATE, TWICE, Scenario, scenario
 from cxloop_cli.demo.senders import SOURCES
 from cxloop_ingest.configuration import load_sources
@@ -18,7 +19,7 @@ LOW = {"nps": 6, "csat": 2, "ces": 3}
 
 @pytest.fixture(scope="module")
 def made() -> Scenario:
-    return scenario(7, END)
+    return scenario(SEED, END)
 
 
 def test_it_has_300_webhooks_of_three_senders_over_40_customers_and_30_days(made: Scenario) -> None:
@@ -44,8 +45,8 @@ def test_some_are_posted_twice_some_late_many_out_of_order_and_three_are_broken(
 
 
 def test_the_same_seed_and_end_give_the_same_bytes_in_the_same_order(made: Scenario) -> None:
-    assert scenario(7, END) == made
-    assert scenario(8, END).posts != made.posts
+    assert scenario(SEED, END) == made
+    assert scenario(SEED + 1, END).posts != made.posts
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -83,3 +84,9 @@ def test_the_first_customer_rates_every_contact_5_and_the_whole_2(made: Scenario
     assert answers == [("csat", 5), ("csat", 5), ("nps", 2)]
     bodies = [json.loads(webhook.body) for webhook in made.webhooks if webhook.fault is None]
     assert any(body.get("event_data", {}).get("score") == 2 for body in bodies)
+
+
+def test_the_cases_of_the_demo_need_every_rule_and_every_route(made: Scenario) -> None:
+    cases = arithmetic.cases(made.stories)
+    assert {case.route for case in cases} == set(ROUTES)
+    assert {case.rule for case in cases} == {"unhappy-customer", "bad-contact", "hard-checkout"}

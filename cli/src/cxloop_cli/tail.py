@@ -16,7 +16,7 @@ from cxloop_common.identifiers import mask
 from cxloop_common.kafka import Record
 from cxloop_common.kafka.consumer import Reader
 from cxloop_common.kafka.errors import KafkaError
-from cxloop_common.topics import DEAD_LETTERS, ROUTE_NAME, SCORING_LINKS, TOPICS, route_topic
+from cxloop_common.topics import ROUTE_NAME, SCORING_LINKS, TOPICS, route_topic
 from cxloop_embedded import LOOPBACK, StoredPorts
 
 EXAMPLE = "Example: cxloop tail alerts --from-start --json -n 10"
@@ -83,8 +83,7 @@ def tail(
 def short_names() -> dict[str, str]:
     """Give the short names and the topics they stand for."""
     return {one.name.removeprefix("cxloop.").removesuffix(".v1"): one.name for one in TOPICS} | {
-        "links": SCORING_LINKS.name,
-        "dead-letters": DEAD_LETTERS["ingest"].name,
+        "links": SCORING_LINKS.name
     }
 
 

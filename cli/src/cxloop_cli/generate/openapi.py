@@ -1,13 +1,11 @@
 """OpenAPI of each service, taken from the application that would run: nothing connects while it is built."""
 
-import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
+from cxloop_cli.environment import without_settings
 from cxloop_common.service import Service, make_app, make_foundation
-from cxloop_common.settings import PREFIX, ServiceSettings
+from cxloop_common.settings import ServiceSettings
 from cxloop_common.telemetry import configure_logging
 from cxloop_common.topics import SERVICES
 
@@ -25,7 +23,7 @@ def service_named(name: str) -> Service[Any]:
 def openapi(service: Service[Any]) -> dict[str, Any]:
     """Give a service's OpenAPI document, independent of the environment this runs in."""
     configure_logging("generate", "error")  # what a service would say of its built-in configuration
-    with no_variables():
+    with without_settings():
         settings: ServiceSettings = service.settings(
             kafka_bootstrap=NOWHERE_KAFKA, database_url=NOWHERE_DATABASE
         )
@@ -35,15 +33,3 @@ def openapi(service: Service[Any]) -> dict[str, Any]:
 def services() -> dict[str, Service[Any]]:
     """Import all four services."""
     return {name: service_named(name) for name in SERVICES}
-
-
-@contextmanager
-def no_variables() -> Generator[None]:
-    """Hide our variables: a developer's own sources file must not show in a generated document."""
-    hidden = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
