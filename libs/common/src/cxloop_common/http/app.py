@@ -5,6 +5,7 @@ into an answer. Routes that must be fast are answered from that layer and pass t
 """
 
 import asyncio
+import os
 import re
 import secrets
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, Histogram
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import compile_path
@@ -64,6 +65,7 @@ class ServiceApp(FastAPI):
         self._max_request_bytes = max_request_bytes
         self._body_deadline_s = body_deadline_s
         self._hot: list[_HotRoute] = []
+        self._histograms: dict[tuple[str, str, int], Histogram] = {}
         self._hot_operations: dict[str, dict[str, Any]] = {}
 
     def add_hot_route(
@@ -182,7 +184,11 @@ class ServiceApp(FastAPI):
     def _account(self, scope: ASGIScope, hot: _HotRoute | None, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         template = hot.template if hot is not None else _template(scope)
-        self._telemetry_of_service.http_seconds.labels(method, template, status).observe(seconds)
+        key = (method, template, status)
+        histogram = self._histograms.get(key)
+        if histogram is None:
+            histogram = self._histograms[key] = self._telemetry_of_service.http_seconds.labels(*key)
+        histogram.observe(seconds)
         if hot is None and template not in _QUIET:
             # The template, not the path: paths and queries can name a customer.
             get_logger("cxloop.access").info(
@@ -191,13 +197,17 @@ class ServiceApp(FastAPI):
 
 
 def _identify(scope: ASGIScope) -> tuple[str, str]:
-    name = parent = None
-    for key, value in scope["headers"]:
-        if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            name = value.decode("ascii")
-        elif key == b"traceparent":
-            parent = value.decode("latin-1")
-    return name or secrets.token_hex(16), child_traceparent(parent)
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    given, parent = headers.get(b"x-request-id"), headers.get(b"traceparent")
+    if parent is None:
+        # One draw for both: this stands before every answer, the hottest included.
+        fresh = os.urandom(40).hex()
+        name, trace = fresh[:32], f"00-{fresh[32:64]}-{fresh[64:]}-00"
+    else:
+        name, trace = secrets.token_hex(16), child_traceparent(parent.decode("latin-1"))
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        name = given.decode("ascii")
+    return name, trace
 
 
 def _announced_bytes(scope: ASGIScope) -> int:
