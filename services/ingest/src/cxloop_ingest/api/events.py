@@ -17,6 +17,7 @@ from cxloop_common.http import Problem, require
 from cxloop_common.kafka.records import Message
 from cxloop_common.security import Principal, Scope
 from cxloop_common.telemetry import current_traceparent
+from cxloop_ingest.api.deadlines import Deadlines
 from cxloop_ingest.api.delivery_log import DeliveryLog
 from cxloop_ingest.api.receive import check_content_type, read_body
 from cxloop_ingest.domain.adapters.cloudevents import STRUCTURED, InvalidEventError, canonical, documents
@@ -47,6 +48,7 @@ def events_router(
 ) -> APIRouter:
     """Make the route."""
     router = APIRouter(prefix="/v1", tags=["intake"])
+    deadlines = Deadlines(deadline_s)
 
     @router.post(
         "/events",
@@ -59,7 +61,7 @@ def events_router(
     ) -> Accepted:
         headers: dict[bytes, bytes] = dict(request.scope["headers"])
         check_content_type(headers)
-        body, _ = await read_body(request.receive, headers, limit=limit, deadline_s=deadline_s)
+        body, _ = await read_body(request.receive, headers, limit=limit, deadlines=deadlines)
         received_at = now()
         found = _documents(headers, body)
         events = _validated(found, received_at, caller)

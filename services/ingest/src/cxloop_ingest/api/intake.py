@@ -14,6 +14,7 @@ from starlette.responses import Response
 from cxloop_common.http import Problem
 from cxloop_common.kafka.records import Message
 from cxloop_common.telemetry import Telemetry, traceparent
+from cxloop_ingest.api.deadlines import Deadlines
 from cxloop_ingest.api.delivery_log import DeliveryLog
 from cxloop_ingest.api.receive import check_content_type, read_body
 from cxloop_ingest.domain.delivery import HTTP_PREFIX, KEPT_HEADERS, attributes, delivery_id
@@ -86,7 +87,7 @@ class Intake:
         self._topic = topic
         self._now = now
         self._limit = limit
-        self._deadline_s = deadline_s
+        self._deadlines = Deadlines(deadline_s)
         self._deliveries = Counter(
             "cxloop_deliveries",
             "Webhooks by source and by what became of them at the door",
@@ -110,7 +111,7 @@ class Intake:
 
     async def _take(self, source: Source, request: Request, headers: dict[bytes, bytes]) -> Response:
         check_content_type(headers)
-        body, wire = await read_body(request.receive, headers, limit=self._limit, deadline_s=self._deadline_s)
+        body, wire = await read_body(request.receive, headers, limit=self._limit, deadlines=self._deadlines)
         received_at = self._now()
         verdict = verify(
             source.credentials, headers, body, received_at.timestamp(), allow_test=source.allow_test
@@ -138,19 +139,17 @@ class Intake:
     def _record_headers(
         self, identity: str, source: Source, received_at: datetime, headers: Mapping[bytes, bytes]
     ) -> tuple[tuple[str, bytes], ...]:
-        kept = [
-            (HTTP_PREFIX + name.decode("latin-1"), value)
-            for name, value in headers.items()
-            if name in _KEPT or (source.headers and name.decode("latin-1") in source.headers)
-        ]
+        written = received_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        record = attributes(identity, source.name, written, headers.get(b"content-type", b""))
         trace = traceparent.get()
         if trace is not None:
-            kept.append(("traceparent", trace.encode()))
-        written = received_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        return (
-            *attributes(identity, source.name, written, headers.get(b"content-type", b"")),
-            *kept,
-        )
+            record += (("traceparent", trace.encode()),)
+        kept = headers.keys() & _KEPT
+        if source.headers:
+            kept |= {name for name in headers if name.decode("latin-1") in source.headers}
+        if kept:
+            record += tuple((HTTP_PREFIX + name.decode("latin-1"), headers[name]) for name in sorted(kept))
+        return record
 
     def _count(self, source: str, outcome: str) -> None:
         counter = self._counters.get((source, outcome))

@@ -8,15 +8,20 @@ from typing import Final
 from starlette.types import Receive
 
 from cxloop_common.http import Problem
+from cxloop_ingest.api.deadlines import Deadlines
 
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
-_ENCODINGS: Final = frozenset({b"gzip", b"x-gzip", b"deflate"})
+_PLAIN: Final = frozenset({b"", b"identity"})
+_ENCODINGS: Final = _PLAIN | {b"gzip", b"x-gzip", b"deflate"}
 _JSON_TYPES: Final = frozenset({b"application/json", b"text/json"})
 
 
 def check_content_type(headers: Mapping[bytes, bytes]) -> None:
     """Raise Problem 415 unless the body is announced as JSON of some kind."""
-    media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    announced = headers.get(b"content-type", b"")
+    if announced == b"application/json":
+        return
+    media = announced.partition(b";")[0].strip().lower()
     if media in _JSON_TYPES or (media.startswith(b"application/") and media.endswith(b"+json")):
         return
     raise Problem(
@@ -27,7 +32,7 @@ def check_content_type(headers: Mapping[bytes, bytes]) -> None:
 
 
 async def read_body(
-    receive: Receive, headers: Mapping[bytes, bytes], *, limit: int, deadline_s: float
+    receive: Receive, headers: Mapping[bytes, bytes], *, limit: int, deadlines: Deadlines
 ) -> tuple[bytes, bytes]:
     """Read a request's body; give (content, bytes on the wire), the same object where nothing was encoded.
 
@@ -37,25 +42,33 @@ async def read_body(
     announced = _announced(headers)
     if announced is not None and announced > limit:
         raise _too_large(limit)
-    coding = headers.get(b"content-encoding", b"").strip().lower()
-    if coding and coding != b"identity" and coding not in _ENCODINGS:
-        raise Problem(
-            415,
-            detail="The content encoding is not one of gzip, deflate and identity.",
-            headers={"Accept-Encoding": "gzip, deflate, identity"},
-        )
+    coding = headers.get(b"content-encoding")
+    if coding is not None:
+        coding = coding.strip().lower()
+        if coding not in _ENCODINGS:
+            raise Problem(
+                415,
+                detail="The content encoding is not one of gzip, deflate and identity.",
+                headers={"Accept-Encoding": "gzip, deflate, identity"},
+            )
+    task = deadlines.begin()
     try:
-        async with asyncio.timeout(deadline_s):
-            wire = await _read(receive, limit)
-    except TimeoutError:
-        raise Problem(
-            408,
-            detail=f"The body did not arrive within {deadline_s:g} seconds.",
-            headers={"Connection": "close"},
-        ) from None
+        wire = await _read(receive, limit)
+    except asyncio.CancelledError as error:
+        try:
+            deadlines.raise_if_ended(task, error)
+        except TimeoutError:
+            raise Problem(
+                408,
+                detail=f"The body did not arrive within {deadlines.seconds:g} seconds.",
+                headers={"Connection": "close"},
+            ) from None
+        raise
+    finally:
+        deadlines.end(task)
     if announced is not None and len(wire) < announced:
         raise Problem(408, detail="The body is shorter than announced.", headers={"Connection": "close"})
-    if not coding or coding == b"identity":
+    if coding is None or coding in _PLAIN:
         return wire, wire
     return decompress(wire, coding, limit), wire
 

@@ -154,7 +154,7 @@ def _window(signed_at: float, now: float, tolerance_s: float) -> Verdict:
 
 def _base64(text: bytes) -> bytes | None:
     try:
-        return base64.b64decode(text, validate=True)
+        return binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         return None
 
