@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bench import intake, scoring
+from bench import intake, latency, memory, scoring
 from bench.processes import BenchError
 from bench.report import Result, machine
 from cxloop_embedded import EmbeddedError
@@ -16,6 +16,8 @@ BENCHES: dict[str, Callable[[bool, bool], Result]] = {
     "scoring": lambda quick, alone: scoring.measure(
         replace(scoring.QUICK if quick else scoring.Plan(), peer=not alone)
     ),
+    "latency": lambda quick, _: latency.measure(latency.QUICK if quick else None),
+    "memory": lambda quick, _: memory.measure(memory.QUICK if quick else None),
 }
 
 
