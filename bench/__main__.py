@@ -28,8 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Measure intake, scoring, latency and memory on this machine. Each starts a Kafka and a "
         "PostgreSQL of its own in a temporary folder and ends them again.",
     )
-    parser.add_argument("benches", nargs="*", metavar="bench", help=f"any of: {', '.join(BENCHES)}; default all")
-    parser.add_argument("--quick", action="store_true", help="one short round: shows that it runs, proves nothing")
+    parser.add_argument(
+        "benches", nargs="*", metavar="bench", help=f"any of: {', '.join(BENCHES)}; default all"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round: shows that it runs, proves nothing"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--without-peers", action="store_true", help="leave Quix Streams out of scoring")
     given = parser.parse_args(arguments)
@@ -50,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not given.json:
             print(f"\n{result.table()}", flush=True)
     if given.json:
-        print(json.dumps({"machine": described, "results": [result.as_json() for result in results]}, indent=2))
+        print(
+            json.dumps({"machine": described, "results": [result.as_json() for result in results]}, indent=2)
+        )
     return 0
 
 

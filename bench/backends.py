@@ -6,17 +6,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.broker import Broker
 from cxloop_embedded import EmbeddedKafka, EmbeddedPostgres
 
 PARTITIONS = 6
-TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,11 @@ class Backends:
     folder: Path
     kafka: EmbeddedKafka
     postgres: EmbeddedPostgres
+
+    @property
+    def broker(self) -> Broker:
+        """The broker, to be asked and filled."""
+        return Broker(self.kafka.bootstrap)
 
     def environment(self, *, database: str | None = None, prefix: str = "") -> dict[str, str]:
         """Give the variables that point a service here."""
@@ -42,35 +44,6 @@ class Backends:
         """Give the URL of a database of this server."""
         parts = urlsplit(self.postgres.url)
         return urlunsplit(parts if database is None else parts._replace(path=f"/{database}"))
-
-    def log_end(self, topic: str) -> int:
-        """Count the records ever appended to a topic."""
-        consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": "bench-ends"})
-        try:
-            found = cast("Any", consumer.list_topics(topic, timeout=TIMEOUT_S)).topics[topic].partitions
-            return sum(
-                cast("tuple[int, int]", consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT_S))[1]
-                for number in found
-            )
-        finally:
-            consumer.close()
-
-    def admin(self) -> AdminClient:
-        """Make an admin client. It has to be let go while the broker still runs, or its end waits for ever."""
-        return AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
-
-    def create_topic(self, name: str) -> None:
-        """Create a topic as a broker makes it by default."""
-        admin = self.admin()
-        for answer in admin.create_topics([NewTopic(name, PARTITIONS, 1)]).values():
-            answer.result(TIMEOUT_S)
-
-    def delete_topics(self, part: str) -> None:
-        """Delete the topics whose names hold `part`."""
-        admin = self.admin()
-        known = cast("Any", admin.list_topics(timeout=TIMEOUT_S)).topics
-        for answer in admin.delete_topics([name for name in known if part in name]).values():
-            answer.result(TIMEOUT_S)
 
     def execute(self, *statements: str, database: str | None = None) -> None:
         """Run statements, each in a transaction of its own."""

@@ -90,12 +90,12 @@ def measure(plan: Plan | None = None) -> Result:
         messages = itertools.cycle(_signed(secret, plan.bodies))
         for server in (peer, ours):  # warm: connections, caches, the broker's compiler
             _round(server, here, messages, plan.seconds, _Found())
-        before = here.log_end(DELIVERIES.name)
+        before = here.broker.log_end(DELIVERIES.name)
         bare, durable = _Found(), _Found()
         for _ in range(plan.pairs):
             _round(peer, here, messages, plan.seconds, bare)
             _round(ours, here, messages, plan.seconds, durable)
-        stored = here.log_end(DELIVERIES.name) - before
+        stored = here.broker.log_end(DELIVERIES.name) - before
     if stored < durable.accepted:
         raise BenchError(f"{durable.accepted} deliveries were accepted, and only {stored} stand in the log")
     ratios = [a / b for a, b in zip(durable.rates, bare.rates, strict=True)]
@@ -185,7 +185,7 @@ def _ingest(here: Backends, secret: str, cpus: frozenset[int] | None) -> Generat
     run(python("-m", "cxloop_ingest", "--role", "migrate"), env=env)
     log = here.folder / "ingest.log"
     with started(python("-m", "cxloop_ingest", "--role", "api"), env=env, log=log, cpus=cpus) as process:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "ingest", process, log)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "ingest", process=process, log=log)
         yield _Server(port, process.pid)
 
 
@@ -195,5 +195,10 @@ def _bare(here: Backends, secret: str, cpus: frozenset[int] | None) -> Generator
     log = here.folder / "bare.log"
     command = python("-m", "bench.intake_peer", str(port))
     with started(command, env={"BENCH_SECRET": secret}, log=log, cpus=cpus) as process:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the bare application", process, log)
+        wait_until(
+            lambda: answers(f"http://127.0.0.1:{port}/healthz"),
+            "the bare application",
+            process=process,
+            log=log,
+        )
         yield _Server(port, process.pid)

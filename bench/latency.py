@@ -12,13 +12,11 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import asyncpg
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
 from bench import load
-from bench.backends import TIMEOUT_S
+from bench.broker import Broker, Follower
 from bench.processes import BenchError
 from bench.report import Figure, Result, Target
 from bench.whole import ONE_LOW_IN, Whole, is_low, response_id, whole
@@ -58,41 +56,25 @@ class _Seen:
 class _Watcher(threading.Thread):
     """Reads the topics on the way, from now on."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, follower: Follower) -> None:
         super().__init__(name="watcher", daemon=True)
         self.seen = _Seen()
         self._ended = threading.Event()
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "bench-watcher",
-                "enable.auto.commit": False,
-                "fetch.wait.max.ms": 100,
-            }
-        )
-        known = cast("Any", self._consumer.list_topics(timeout=TIMEOUT_S)).topics
-        places: list[TopicPartition] = []
-        for topic in HOPS:
-            for number in known[topic].partitions:
-                end = cast("tuple[int, int]", self._consumer.get_watermark_offsets(TopicPartition(topic, number)))[1]
-                places.append(TopicPartition(topic, number, end or OFFSET_END))
-        self._consumer.assign(places)
+        self._follower = follower
 
     def run(self) -> None:
         """Read until ended."""
         while not self._ended.is_set():
-            record = self._consumer.poll(0.1)
-            if record is None or record.error():
-                continue
+            record = self._follower.poll()
             now = time.perf_counter()
-            topic, appended = cast("str", record.topic()), record.timestamp()[1]
-            if topic == ALERTS.name:
-                case = cast("bytes", record.key())
-                self.seen.alert_read_at.setdefault(case, now)
-                self.seen.appended_ms[topic].setdefault(case, appended)
-            elif found := _NUMBER.search(cast("bytes", record.value())):
-                self.seen.appended_ms[topic].setdefault(found[1], appended)
-        self._consumer.close()
+            if record is None:
+                continue
+            appended = self.seen.appended_ms[record.topic]
+            if record.topic == ALERTS.name:
+                self.seen.alert_read_at.setdefault(record.key, now)
+                appended.setdefault(record.key, record.appended_ms)
+            elif found := _NUMBER.search(record.value):
+                appended.setdefault(found[1], record.appended_ms)
 
     def end(self) -> None:
         """Stop reading."""
@@ -118,12 +100,14 @@ def measure(plan: Plan | None = None) -> Result:
     found = _Found()
     with ExitStack() as running:
         here = running.enter_context(whole())
-        watcher = _Watcher(here.stack.bootstrap)
+        watcher = _Watcher(running.enter_context(Broker(here.stack.bootstrap).follow(HOPS)))
         watcher.start()
         running.callback(watcher.end)
-        first = _round(here, watcher.seen, plan, plan.warm_s, 0, None)
-        for _ in range(plan.rounds):
-            first = _round(here, watcher.seen, plan, plan.seconds, first, found)
+        warm, count = int(plan.warm_s * plan.per_second), int(plan.seconds * plan.per_second)
+        _round(here, watcher.seen, range(warm), plan.per_second, None)
+        for number in range(plan.rounds):
+            start = warm + number * count
+            _round(here, watcher.seen, range(start, start + count), plan.per_second, found)
     p99 = Figure("webhook answered to alert readable, p99", "ms", found.alert_p99)
     hops = [
         Figure(f"  {name}, {share * 100:.0f} %", "ms", values) for (name, share), values in found.hops.items()
@@ -141,27 +125,26 @@ def measure(plan: Plan | None = None) -> Result:
         ],
         [Target(p99, "under", TARGET_MS)],
         [
-            "Hops are differences of the broker's append times; each one's percentile is its own, so p99 do "
-            "not add up.",
+            "Hops are differences of the broker's append times, each with percentiles of its own.",
         ],
     )
 
 
-def _round(here: Whole, seen: _Seen, plan: Plan, seconds: float, first: int, found: _Found | None) -> int:
-    count = int(plan.per_second * seconds)
+def _round(here: Whole, seen: _Seen, numbers: range, per_second: float, found: _Found | None) -> None:
+    first = numbers.start
     answered_at: dict[int, float] = {}
     done = load.run_loop(
         load.pace(
             here.stack.ports["ingest"],
-            here.messages(first, count),
-            per_second=plan.per_second,
+            here.messages(first, len(numbers)),
+            per_second=per_second,
             connections=CONNECTIONS,
             on_answered=lambda index, at: answered_at.__setitem__(first + index, at),
         )
     )
     if done.refused:
         raise BenchError(f"not every webhook was accepted: {done.refused}")
-    low = [number for number in range(first, first + count) if is_low(number)]
+    low = [number for number in numbers if is_low(number)]
     cases = _cases(here, seen, low)
     if found is not None:
         latencies = [seen.alert_read_at[cases[number]] - answered_at[number] for number in low]
@@ -171,7 +154,6 @@ def _round(here: Whole, seen: _Seen, plan: Plan, seconds: float, first: int, fou
         found.alert_p99.append(load.quantile(latencies, 0.99) * 1000)
         found.samples += len(low)
         _add_hops(seen, low, cases, found)
-    return first + count
 
 
 def _cases(here: Whole, seen: _Seen, low: Sequence[int]) -> dict[int, bytes]:
@@ -184,7 +166,9 @@ def _cases(here: Whole, seen: _Seen, low: Sequence[int]) -> dict[int, bytes]:
         if not missing:
             return mine
         if time.monotonic() > deadline:
-            raise BenchError(f"{missing} of {len(low)} low answers had no alert after {ARRIVE_WITHIN_S:.0f} s")
+            raise BenchError(
+                f"{missing} of {len(low)} low answers had no alert after {ARRIVE_WITHIN_S:.0f} s"
+            )
         time.sleep(0.5)
 
 
@@ -199,9 +183,7 @@ async def _stored_cases(here: Whole) -> dict[str, bytes]:
 
 
 def _add_hops(seen: _Seen, low: Sequence[int], cases: dict[int, bytes], found: _Found) -> None:
-    times = [
-        [seen.appended_ms[topic].get(str(number).encode(), 0) for number in low] for topic in HOPS[:-1]
-    ]
+    times = [[seen.appended_ms[topic].get(str(number).encode(), 0) for number in low] for topic in HOPS[:-1]]
     times.append([seen.appended_ms[ALERTS.name][cases[number]] for number in low])
     names = ("ingest: delivery to survey event", "scoring: event to score", "alerting: score to alert")
     for name, before, after in zip(names, times, times[1:], strict=False):

@@ -56,7 +56,9 @@ def request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
 class _Connection(asyncio.Protocol):
     """One keep-alive connection with one request at a time."""
 
-    def __init__(self, on_answer: "Callable[[_Connection, bytes], None]", on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, on_answer: "Callable[[_Connection, bytes], None]", on_lost: Callable[[], None]
+    ) -> None:
         self._on_answer = on_answer
         self._on_lost = on_lost
         self._received = b""
@@ -188,7 +190,7 @@ async def pace(
     began = due = time.perf_counter()
     for index, message in enumerate(messages):
         due += gaps.expovariate(per_second)
-        while (wait := due - time.perf_counter()) > 0 or not idle:
+        while (wait := due - time.perf_counter()) > 0 or not idle:  # noqa: ASYNC110 it waits for a time
             await asyncio.sleep(max(wait, 0.0005))
         connection = idle.pop()
         connection.tag = index

@@ -51,7 +51,7 @@ def measure(plan: Plan | None = None) -> Result:
         figures.append(Figure(f"all together, {moment}", "MiB", [sum(found.values())]))
     return Result(
         "memory",
-        f"four services of all roles, Kafka and PostgreSQL; load: {plan.per_second:g} webhooks/s for {plan.seconds:g} s",
+        f"the whole product; load is {plan.per_second:g} survey webhooks/s for {plan.seconds:g} s",
         figures,
         notes=["The broker's heap is bounded at 384 MiB; the rest of it is the Java machine itself."],
     )

@@ -28,7 +28,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Cpus:
-    """Which CPUs the process under test has to itself, and which everything else shares; None leaves it to the system."""
+    """CPUs of the process under test, and of everything else; None leaves both to the system."""
 
     tested: frozenset[int] | None
     rest: frozenset[int] | None
@@ -38,7 +38,9 @@ class Cpus:
         """Say where things run."""
         if self.tested is None:
             return "CPUs are not pinned on this system."
-        return "Pinned: the server under test has one CPU to itself; load generator, Kafka and PostgreSQL share the rest."
+        return (
+            "Pinned: the server under test has one CPU, load generator, Kafka and PostgreSQL have the rest."
+        )
 
 
 def split_cpus() -> Cpus:
@@ -115,6 +117,7 @@ def run(command: Sequence[str], *, env: Mapping[str, str]) -> None:
 def wait_until(
     happened: Callable[[], bool],
     what: str,
+    *,
     process: subprocess.Popen[bytes] | None = None,
     log: Path | None = None,
     within_s: float = READY_WITHIN_S,
@@ -126,14 +129,16 @@ def wait_until(
         gone = process is not None and process.poll() is not None
         if gone or time.monotonic() > deadline:
             tail = "" if log is None else "\n" + "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-            raise BenchError(f"{what}: {'the process ended' if gone else f'not within {within_s:.0f} s'}{tail}")
+            raise BenchError(
+                f"{what}: {'the process ended' if gone else f'not within {within_s:.0f} s'}{tail}"
+            )
         time.sleep(every_s)
 
 
 def answers(url: str) -> bool:
     """Whether a GET is answered 200."""
     try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK
+        return httpx.get(url, timeout=2, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 

@@ -9,7 +9,7 @@ producer are measured.
 import asyncio
 import importlib.util
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +18,8 @@ import asyncpg
 
 from bench import workload
 from bench.backends import PARTITIONS, Backends, backends
-from bench.holding import Run, held, write
+from bench.broker import Written
+from bench.holding import Run, held
 from bench.processes import BenchError, python, run, started, wait_until
 from bench.report import Figure, Result, Target
 from bench.workload import Workload
@@ -69,12 +70,17 @@ def measure(plan: Plan | None = None) -> Result:
     """Run the benchmark. Raises BenchError."""
     plan = plan or Plan()
     if plan.peer and importlib.util.find_spec("quixstreams") is None:
-        raise BenchError("Quix Streams is not installed: uv sync --group bench, or leave it out: --without-peers")
+        raise BenchError(
+            "Quix Streams is not installed: uv sync --group bench, or leave it out: --without-peers"
+        )
     work = workload.make(plan.events, span=plan.span)
     with backends() as here:
         peer = _Side("Quix Streams, count by 24 keys", lambda given: _quix(here, given))
         ours = [
-            _Side(f"scoring, {count} worker{'s'[: count - 1]}", lambda given, count=count: _scoring(here, given, count))
+            _Side(
+                f"scoring, {count} worker{'s'[: count - 1]}",
+                lambda given, count=count: _scoring(here, given, count),
+            )
             for count in plan.workers
         ]
         sides = [peer, *ours] if plan.peer else ours
@@ -115,12 +121,18 @@ def _scoring(here: Backends, work: Workload, workers: int) -> Run:
         ]
         pids = [process.pid for process in processes]
         with held(here, f"{prefix}cxloop-scoring", pids, len(work.records), log) as let_go:
-            write(here, work.records, lambda record: (prefix + record.topic.name, record.key))
+            here.broker.write(_ours(work, prefix))
             here.execute("CHECKPOINT", database=DATABASE)
             done = let_go(lambda: (None, asyncio.run(_committed(here, prefix, len(work.records)))))
     asyncio.run(_check(here, work, prefix))
-    here.delete_topics(prefix)
+    here.broker.delete_topics(prefix)
     return done
+
+
+def _ours(work: Workload, prefix: str) -> Iterator[Written]:
+    for record in work.records:
+        topic = prefix + record.topic.name
+        yield Written(topic, record.key, record.value, record.headers, record.time_ms)
 
 
 async def _committed(here: Backends, prefix: str, events: int) -> float:
@@ -151,15 +163,17 @@ async def _check(here: Backends, work: Workload, prefix: str) -> None:
         parked = await connection.fetchval("SELECT count(*) FROM scoring.dead_letters")
     finally:
         await connection.close()
-    scores = here.log_end(prefix + SCORES.name)
+    scores = here.broker.log_end(prefix + SCORES.name)
     wrong = work.documents and documents != work.documents
     if wrong or parked or not scores:
-        raise BenchError(f"{documents} of {work.documents} documents, {parked} parked, {scores} scores announced")
+        raise BenchError(
+            f"{documents} of {work.documents} documents, {parked} parked, {scores} scores announced"
+        )
 
 
 def _quix(here: Backends, work: Workload) -> Run:
     name = f"quix-{time.monotonic_ns()}"
-    here.create_topic(name)
+    here.broker.create_topic(name, PARTITIONS)
     events = len(work.records)
     log = here.folder / f"{name}.log"
     state = here.folder / name
@@ -170,9 +184,14 @@ def _quix(here: Backends, work: Workload) -> Run:
         return float(began), float(ended)
 
     command = python("-m", "bench.quix_peer", here.kafka.bootstrap, name, str(events), str(state))
-    with started(command, env={}, log=log) as process:
-        with held(here, name, [process.pid], events, log) as let_go:
-            write(here, work.records, lambda record: (name, record.group))
-            done = let_go(committed)
-    here.delete_topics(name)
+    with (
+        started(command, env={}, log=log) as process,
+        held(here, name, [process.pid], events, log) as let_go,
+    ):
+        here.broker.write(
+            Written(name, record.group, record.value, record.headers, record.time_ms)
+            for record in work.records
+        )
+        done = let_go(committed)
+    here.broker.delete_topics(name)
     return done

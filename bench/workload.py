@@ -140,7 +140,13 @@ def _ticket(
         return f"{chance.getrandbits(128):032x}"
 
     yield TicketCreated.model_validate(
-        {**common, "id": identity(), "time": clock.now, "channel": chance.choice(CHANNELS), "created_by": "customer"}
+        {
+            **common,
+            "id": identity(),
+            "time": clock.now,
+            "channel": chance.choice(CHANNELS),
+            "created_by": "customer",
+        }
     )
     yield TicketAssigned.model_validate(
         {

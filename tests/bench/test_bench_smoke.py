@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_quick_scoring_benchmark_measures_one_worker_on_a_broker_of_its_own():
+def test_a_quick_scoring_benchmark_measures_one_worker_on_a_broker_of_its_own() -> None:
     command = [sys.executable, "-m", "bench", "scoring", "--quick", "--json", "--without-peers"]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=200, check=False
