@@ -9,7 +9,7 @@ monotonic seconds), and how many windows it wrote.
 import importlib
 import sys
 import time
-from typing import Any, cast
+from typing import Any
 
 # It is installed for benchmarks alone, and its types are partly unknown.
 _quix: Any = importlib.import_module("quixstreams")
@@ -27,7 +27,7 @@ class _TimedApplication(_quix.Application):
     committed_at = 0.0
 
     def _run_dataframe(self, sink: Any = None) -> None:
-        cast("Any", super())._run_dataframe(sink)
+        super()._run_dataframe(sink)  # pyright: ignore[reportUnknownMemberType] as the library has it
         self.committed_at = time.monotonic()
 
 
