@@ -11,6 +11,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -25,11 +26,12 @@ from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
 LONG = 10
 LIMIT_S = 240.0
 """Longest that one scenario of the short form may take; beyond, it has hung."""
-PROOFS: tuple[tuple[Mutant, str], ...] = (
-    (Mutant.OFFSETS_FIRST, "kill-before-commit"),
-    (Mutant.NO_FENCE, "zombie"),
-    (Mutant.NO_ACK, "broker-restart"),
-    (Mutant.EARLY_ANSWER, "intake-kills"),
+PROOFS: tuple[tuple[Mutant, Scenario], ...] = (
+    # The tally misses a lost batch of duplicates too, which changes nothing in scoring.
+    (Mutant.OFFSETS_FIRST, replace(BY_NAME["kill-before-commit"], subject="tally")),
+    (Mutant.NO_FENCE, BY_NAME["zombie"]),
+    (Mutant.NO_ACK, BY_NAME["broker-restart"]),
+    (Mutant.EARLY_ANSWER, BY_NAME["intake-kills"]),
 )
 """Each mutant with the fault that must expose it."""
 
@@ -179,9 +181,7 @@ def main() -> None:
     show = Show(as_json=given.json)
     show.line(f"seed {seed}")
     if given.mutants:
-        proofs = [
-            (mutant, BY_NAME[name]) for mutant, name in PROOFS if given.only is None or name in given.only
-        ]
+        proofs = [proof for proof in PROOFS if given.only is None or proof[1].name in given.only]
         plan = [pair for mutant, scenario in proofs for pair in ((scenario, Mutant.NONE), (scenario, mutant))]
     else:
         plan = [(s, Mutant.NONE) for s in SCENARIOS if given.only is None or s.name in given.only]

@@ -162,9 +162,16 @@ def _noticed(worker: Worker) -> bool:
 async def broker_restart(arena: Arena, events: int) -> None:
     """Kill the broker under load, kill a worker that waits for it, and start it again on the same port."""
     first, second = await arena.pair()
-    load = asyncio.create_task(arena.load(traffic(arena.rng, arena.prefix, events), 300))
+    burst = 400
+    records = traffic(arena.rng, arena.prefix, events)
+    load = asyncio.create_task(arena.load(records[burst * arena.scale :], 300))
+    bursts: list[asyncio.Task[None]] = []
     for number in range(arena.scale):
         await asyncio.sleep(arena.rng.uniform(2, 3.5))
+        # Both workers shall have something in hand when the broker goes.
+        part = records[number * burst : (number + 1) * burst]
+        bursts.append(asyncio.create_task(arena.load(part, 5000)))
+        await asyncio.sleep(0.2)
         await asyncio.to_thread(arena.ground.kafka.kill)
         arena.result.kills += 1
         arena.say("killed the broker")
@@ -172,7 +179,7 @@ async def broker_restart(arena: Arena, events: int) -> None:
         await arena.kill((first, second)[number % 2])
         await asyncio.to_thread(arena.ground.kafka.restart)
         arena.say("the broker is back")
-    await load
+    await asyncio.gather(load, *bursts)
 
 
 async def postgres_restart(arena: Arena, events: int) -> None:
