@@ -146,7 +146,7 @@ class GroupConsumer:
             raise KafkaUnavailableError(f"cannot read ({type(error).__name__})") from error
         if self._fatal is not None:
             raise self._fatal
-        return {_place(partition): [_record(raw) for raw in raws] for partition, raws in found.items()}
+        return {(place := _place(partition)): _records(place, raws) for partition, raws in found.items()}
 
     def seek(self, place: Partition, offset: int) -> None:
         """Read a partition from `offset` on; ignored if it is no longer ours."""
@@ -207,16 +207,12 @@ class GroupConsumer:
         return {_place(partition): offset for partition, offset in found.items()}
 
 
-def _record(raw: Any) -> Record:
-    return Record(
-        topic=raw.topic,
-        partition=raw.partition,
-        offset=raw.offset,
-        key=raw.key,
-        value=raw.value,
-        headers=dict(raw.headers),
-        timestamp_ms=raw.timestamp,
-    )
+def _records(place: Partition, raws: Iterable[Any]) -> list[Record]:
+    topic, number = place
+    return [
+        Record(topic, number, raw.offset, raw.key, raw.value, dict(raw.headers), raw.timestamp, place)
+        for raw in raws
+    ]
 
 
 class Reader:
@@ -283,7 +279,7 @@ class Reader:
             found = await self._client.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except (ClientError, OSError) as error:
             raise KafkaUnavailableError(f"cannot read ({type(error).__name__})") from error
-        return [_record(raw) for raws in found.values() for raw in raws]
+        return [record for partition, raws in found.items() for record in _records(_place(partition), raws)]
 
     async def read_all(self, topics: Collection[str]) -> list[Record]:
         """Read everything that stands in these topics now, in offset order within each partition."""

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 
 class Partition(NamedTuple):
@@ -12,8 +14,12 @@ class Partition(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+_NOWHERE: Final = Partition("", -1)
+
+
+# A struct is made in a fifth of the time that a frozen dataclass takes, and this one is made for every record.
+# It holds no container that could refer back to it: the garbage collector need not look at it.
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record read from Kafka."""
 
     topic: str
@@ -24,11 +30,12 @@ class Record:
     headers: Mapping[str, bytes]
     """The last value of each name; CloudEvents attributes stand under `ce_<name>`."""
     timestamp_ms: int
+    place: Partition = _NOWHERE
+    """The partition it was read from; follows from topic and number."""
 
-    @property
-    def place(self) -> Partition:
-        """The partition it was read from."""
-        return Partition(self.topic, self.partition)
+    def __post_init__(self) -> None:
+        if self.place is _NOWHERE:
+            msgspec.structs.force_setattr(self, "place", Partition(self.topic, self.partition))
 
 
 @dataclass(frozen=True, slots=True)

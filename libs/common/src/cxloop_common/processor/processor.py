@@ -19,10 +19,12 @@ from cxloop_common.context import Context
 from cxloop_common.database import is_transient
 from cxloop_common.kafka.admin import Admin
 from cxloop_common.kafka.consumer import GroupConsumer, GroupTiming
-from cxloop_common.kafka.errors import KafkaError, MessageTooLargeError, TopicError
+from cxloop_common.kafka.errors import KafkaError, TopicError
 from cxloop_common.kafka.records import Partition, Record
-from cxloop_common.processor import dead_letters, offsets, outbox
-from cxloop_common.processor.errors import Fate, FencedError, PoisonError, PoisonReason, ProcessingError
+from cxloop_common.processor import dead_letters, fates, offsets, outbox
+from cxloop_common.processor.assignment import Assignment, Standing
+from cxloop_common.processor.errors import Fate, FencedError, PoisonError, PoisonFlood, PoisonReason
+from cxloop_common.processor.fates import Move, Poison
 from cxloop_common.processor.handler import Batch, Handler
 from cxloop_common.processor.offsets import Position
 from cxloop_common.processor.transaction import BatchTransaction
@@ -37,15 +39,6 @@ LONGEST_PAUSE_S = 5.0
 RELEASE_CHECK_S = 2.0
 KAFKA_COMMIT_S = 1.0
 POLL_S = 0.25
-
-
-class _FloodError(Exception):
-    """The poison limit is reached inside a batch: what follows in that partition must wait."""
-
-    def __init__(self, place: Partition, last_offset: int) -> None:
-        self.place = place
-        self.last_offset = last_offset
-        super().__init__()
 
 
 async def _no_probe(_: str) -> None:
@@ -82,11 +75,7 @@ class Processor:
         self._batch_records = batch_records or context.settings.batch_records
         self._probe = probe
         self._log = get_logger(f"cxloop.processor.{self.name}")
-        self._positions: dict[Partition, int] = {}
-        self._fetched: dict[Partition, int] = {}
-        self._shards: dict[Partition, int] = {}
-        self._blocked: dict[Partition, str] = {}
-        self._assigned: frozenset[Partition] = frozenset()
+        self._assignment = Assignment()
         self._idle = asyncio.Event()
         self._idle.set()
         self._joined = False
@@ -98,7 +87,6 @@ class Processor:
         self._kafka_commit: asyncio.Task[None] | None = None
         self._last_kafka_commit = 0.0
         self._last_release_check = 0.0
-        self._last_lag = 0.0
 
     # Running ------------------------------------------------------------------------------------------
 
@@ -121,17 +109,15 @@ class Processor:
 
     async def readiness(self) -> str | None:
         """Say what keeps this processor from working, or None."""
-        if self._blocked:
-            return "; ".join(
-                f"{topic}/{number}: {why}" for (topic, number), why in sorted(self._blocked.items())
-            )
+        if blocked := self._assignment.blocked:
+            return "; ".join(f"{topic}/{number}: {why}" for (topic, number), why in sorted(blocked.items()))
         if self._trouble is not None:
             return self._trouble
         return None if self._joined else "has not joined its group yet"
 
     async def _session(self) -> None:
         """One membership of the group, from joining to whatever ends it."""
-        self._forget(self._assigned)
+        self._assignment.forget(self._assignment.places)
         self._joined = False
         settings = self._settings
         slot = settings.worker_slot
@@ -160,7 +146,7 @@ class Processor:
             while True:
                 await self._look_for_releases(consumer)
                 found = await consumer.poll(self._batch_records, POLL_S)
-                records = self._expected(found)
+                records = self._assignment.expected(found)
                 if records:
                     self._idle.clear()
                     try:
@@ -174,72 +160,52 @@ class Processor:
             await consumer.stop()
             await self._disconnect()
 
-    def _expected(self, found: Mapping[Partition, list[Record]]) -> list[Record]:
-        """Keep what we wait for: of partitions that are ours, from our position on."""
-        records: list[Record] = []
-        for place in sorted(found):
-            position = self._positions.get(place)
-            if position is not None and found[place]:
-                fresh = [record for record in found[place] if record.offset >= position]
-                records += fresh
-                self._fetched[place] = found[place][-1].offset + 1
-        return records
-
     # Partitions come and go ---------------------------------------------------------------------------
 
     async def _on_assigned(self, places: frozenset[Partition]) -> dict[Partition, int]:
         assert self._consumer is not None  # noqa: S101  # the consumer calls back only while it exists
-        self._assigned = places
+        self._assignment.places = places
         if places:
-            rows = await self._positions_of(places)
-            starts = await self._consumer.log_starts(places)
-            ends = await self._consumer.log_ends(places)
-            ids = await self._topic_ids()
-            for place in sorted(places):
-                self._take(place, rows[place], starts[place], ends[place], ids[place.topic])
+            await self._take(self._consumer, places)
         self._joined = True
         self._log.info("partitions_assigned", partitions=[f"{t}/{n}" for t, n in sorted(places)])
-        return {place: self._positions[place] for place in places if place in self._positions}
+        positions = self._assignment.positions
+        return {place: positions[place] for place in places if place in positions}
 
-    def _take(self, place: Partition, row: Position, log_start: int, log_end: int, topic_id: str) -> None:
-        self._shards[place] = row.shard
-        lost = None
-        if row.topic_id != topic_id:
-            lost = "the topic was made anew since we last read it"
-        elif row.next_offset < log_start:
-            lost = f"the log starts at {log_start}, after our position {row.next_offset}"
-        elif row.next_offset > log_end:
-            lost = f"the log ends at {log_end}, before our position {row.next_offset}"
-        if lost is not None:
-            self._blocked[place] = f"lost data: {lost}; accept with POST /v1/partitions/accept-loss"
-            self._log.error("lost_data", topic=place.topic, partition=place.number, reason=lost)
-        elif row.paused is not None:
-            self._blocked[place] = row.paused
-        else:
-            self._blocked.pop(place, None)
-            self._positions[place] = self._fetched[place] = row.next_offset
+    async def _take(self, consumer: GroupConsumer, places: frozenset[Partition]) -> None:
+        """Take partitions as their rows and their logs say now."""
+        rows = await self._positions_of(consumer, places)
+        starts = await consumer.log_starts(places)
+        ends = await consumer.log_ends(places)
+        ids = await self._topic_ids()
+        for place in sorted(places):
+            standing = self._assignment.take(
+                place,
+                rows[place],
+                log_start=starts[place],
+                log_end=ends[place],
+                topic_id=ids[place.topic],
+            )
+            if standing is Standing.LOST_DATA:
+                why = self._assignment.blocked[place]
+                self._log.error("lost_data", topic=place.topic, partition=place.number, reason=why)
 
     async def _on_revoked(self, places: frozenset[Partition]) -> None:
         # The batch in flight may finish; if it does not in time, the fence decides.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), self._settings.rebalance_timeout_s / 2)
-        self._forget(places)
+        self._assignment.forget(places)
 
-    def _forget(self, places: frozenset[Partition]) -> None:
-        for place in places:
-            self._positions.pop(place, None)
-            self._blocked.pop(place, None)
-        self._assigned -= places
-
-    async def _positions_of(self, places: frozenset[Partition]) -> dict[Partition, Position]:
+    async def _positions_of(
+        self, consumer: GroupConsumer, places: frozenset[Partition]
+    ) -> dict[Partition, Position]:
         """Read positions, making rows at the log's start for partitions never seen."""
-        assert self._consumer is not None  # noqa: S101  # as above
         pool = await self._database.pool()
         async with pool.acquire() as connection:
             rows = await offsets.read(connection, places)
             missing = places - rows.keys()
             if missing:
-                starts = await self._consumer.log_starts(missing)
+                starts = await consumer.log_starts(missing)
                 ids = await self._topic_ids()
                 await offsets.insert(
                     connection, {place: (ids[place.topic], starts[place]) for place in missing}
@@ -257,32 +223,25 @@ class Processor:
     async def _look_for_releases(self, consumer: GroupConsumer) -> None:
         """Every few seconds, see whether an operator released a paused partition."""
         now = time.monotonic()
-        if not self._blocked or now - self._last_release_check < RELEASE_CHECK_S:
+        if not self._assignment.blocked or now - self._last_release_check < RELEASE_CHECK_S:
             return
         self._last_release_check = now
-        places = frozenset(self._blocked) & self._assigned
-        rows = await self._positions_of(places)
-        starts, ends, ids = (
-            await consumer.log_starts(places),
-            await consumer.log_ends(places),
-            await self._topic_ids(),
-        )
-        for place in sorted(places):
-            self._take(place, rows[place], starts[place], ends[place], ids[place.topic])
-            if place in self._positions:
-                consumer.seek(place, self._positions[place])
-                consumer.resume([place])
-                self._log.info("partition_released", topic=place.topic, partition=place.number)
+        places = frozenset(self._assignment.blocked) & self._assignment.places
+        await self._take(consumer, places)
+        for place in sorted(places & self._assignment.positions.keys()):
+            consumer.seek(place, self._assignment.positions[place])
+            consumer.resume([place])
+            self._log.info("partition_released", topic=place.topic, partition=place.number)
 
     # Batches ------------------------------------------------------------------------------------------
 
     async def _process(self, records: Sequence[Record]) -> None:
         """Commit records in as few transactions as possible; each error's type chooses what happens next."""
         work: deque[Sequence[Record]] = deque([records])
-        poison: dict[tuple[Partition, int], PoisonError] = {}
+        poison: Poison = {}
         pause_s = FIRST_PAUSE_S
         while work:
-            part = self._still_ours(work[0])
+            part = self._assignment.still_ours(work[0])
             if not part:
                 work.popleft()
                 continue
@@ -290,28 +249,27 @@ class Processor:
             try:
                 await self._commit(part, poison)
             except PoisonError as error:
-                self._condemn(work, part, error, poison)
-            except _FloodError as flood:
+                fates.condemn(work, part, error, poison)
+            except PoisonFlood as flood:
                 work[0] = [r for r in part if r.place != flood.place or r.offset <= flood.last_offset]
             except FencedError as error:
                 self._log.warning("fenced", **error_fields(error))
                 await self._resynchronise(part)
             except Exception as error:  # noqa: BLE001  # every fate is decided by type just below
-                if self._fate(error) is Fate.PARK and self._connected():
+                if fates.fate(error) is Fate.PARK and self._connected():
                     reason = (
                         PoisonReason.REJECTED_BY_DATABASE
                         if isinstance(error, asyncpg.PostgresError)
                         else PoisonReason.UNEXPECTED
                     )
                     self._log.warning("batch_failed", records=len(part), **error_fields(error))
-                    self._condemn(work, part, PoisonError(reason, type(error).__name__), poison)
+                    fates.condemn(work, part, PoisonError(reason, type(error).__name__), poison)
                     continue
                 self._trouble = f"retrying a batch: {type(error).__name__}"
                 self._log.warning("batch_retried", records=len(part), pause_s=pause_s, **error_fields(error))
                 if time.monotonic() - started >= 0.9 * self._settings.transaction_timeout_s and len(part) > 1:
                     # The server ended a transaction that took too long: a smaller one may fit.
-                    work.popleft()
-                    work.extendleft(reversed(_halves(part)))
+                    fates.halve(work, part)
                 await self._wait_out(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                 await self._resynchronise(part)
@@ -320,54 +278,18 @@ class Processor:
                 pause_s = FIRST_PAUSE_S
                 self._trouble = None
 
-    def _condemn(
-        self,
-        work: deque[Sequence[Record]],
-        part: Sequence[Record],
-        error: PoisonError,
-        poison: dict[tuple[Partition, int], PoisonError],
-    ) -> None:
-        """Mark the bad record where it is known; otherwise halve the batch until it is alone."""
-        record = error.record or (part[0] if len(part) == 1 else None)
-        if record is not None and (record.place, record.offset) not in poison:
-            poison[record.place, record.offset] = error
-            return
-        unmarked = [r for r in part if (r.place, r.offset) not in poison]
-        if not unmarked:
-            raise error  # parking itself fails: nothing may move until that is mended
-        if len(unmarked) == 1:
-            poison[unmarked[0].place, unmarked[0].offset] = error
-            return
-        work.popleft()
-        work.extendleft(reversed(_halves(part)))
-
-    @staticmethod
-    def _fate(error: Exception) -> Fate:
-        if isinstance(error, ProcessingError):
-            return error.fate
-        if isinstance(error, MessageTooLargeError):
-            return Fate.PARK
-        if isinstance(error, KafkaError) or is_transient(error):
-            return Fate.RETRY
-        return Fate.PARK
-
     def _connected(self) -> bool:
         """Tell whether the batch's connection still stands: one that broke may be behind any error."""
         return self._connection is not None and not self._connection.is_closed()
 
-    def _still_ours(self, part: Sequence[Record]) -> list[Record]:
-        positions = self._positions
-        return [record for record in part if record.offset >= positions.get(record.place, 1 << 62)]
-
-    async def _commit(
-        self, part: Sequence[Record], poison: Mapping[tuple[Partition, int], PoisonError]
-    ) -> None:
+    async def _commit(self, part: Sequence[Record], poison: Poison) -> None:
         """One transaction: fence, handle, park, advance, publish, COMMIT."""
         began = time.perf_counter()
         # Before any await: partitions may go away and come back, at another position, while we wait for locks.
-        known = {place: self._positions.get(place) for place in {record.place for record in part}}
+        known = {place: self._assignment.positions.get(place) for place in {record.place for record in part}}
         connection = await self._connect()
-        batch = Batch([r for r in part if (r.place, r.offset) not in poison], self._shards, dict(poison))
+        wanted = [r for r in part if (r.place, r.offset) not in poison] if poison else part
+        batch = Batch(wanted, self._assignment.shards, dict(poison))
         batch_transaction = BatchTransaction(connection, self._producer)
         database_transaction = connection.transaction()
         await database_transaction.start()
@@ -375,10 +297,12 @@ class Processor:
             rows = await self._fence(connection, known)
             if batch.records:
                 await self._handler.handle(batch, batch_transaction)
-            parked = [
-                (r, batch.parked[r.place, r.offset]) for r in part if (r.place, r.offset) in batch.parked
-            ]
-            moves = self._moves(part, batch, rows)
+            parked = (
+                [(r, batch.parked[r.place, r.offset]) for r in part if (r.place, r.offset) in batch.parked]
+                if batch.parked
+                else []
+            )
+            moves = fates.moves(part, batch.parked, rows, self._settings.poison_limit)
             if parked:
                 topic = self._names.name(DEAD_LETTERS[self._service])
                 batch_transaction.publish([dead_letters.message(topic, r, error) for r, error in parked])
@@ -407,40 +331,22 @@ class Processor:
             raise FencedError(moved)
         return rows
 
-    async def _advance(
-        self, connection: asyncpg.Connection, moves: Mapping[Partition, tuple[int, int, str | None]]
-    ) -> None:
-        await offsets.advance(connection, moves)
-
-    def _moves(
-        self, part: Sequence[Record], batch: Batch, rows: Mapping[Partition, Position]
-    ) -> dict[Partition, tuple[int, int, str | None]]:
-        """Work out each partition's next offset, poison streak and pause. Raises _FloodError."""
-        limit = self._settings.poison_limit
-        moves: dict[Partition, tuple[int, int, str | None]] = {}
-        for record in part:
-            place = record.place
-            _, streak, paused = moves.get(place, (0, rows[place].poison_streak, None))
-            if paused is not None:
-                raise _FloodError(place, moves[place][0] - 1)
-            streak = streak + 1 if (place, record.offset) in batch.parked else 0
-            if streak >= limit:
-                paused = f"paused: {streak} poison records in a row; release with POST /v1/partitions/release"
-            moves[place] = (record.offset + 1, streak, paused)
-        return moves
+    async def _advance(self, connection: asyncpg.Connection, moves: Mapping[Partition, Move]) -> None:
+        await offsets.advance(
+            connection, {place: (m.next_offset, m.poison_streak, m.paused) for place, m in moves.items()}
+        )
 
     def _committed(
         self,
-        moves: Mapping[Partition, tuple[int, int, str | None]],
+        moves: Mapping[Partition, Move],
         parked: Sequence[tuple[Record, PoisonError]],
         records: int,
         seconds: float,
     ) -> None:
-        for place, (next_offset, _, paused) in moves.items():
-            if place in self._positions:
-                self._positions[place] = next_offset
-            if paused is not None:
-                self._block(place, paused)
+        for place, move in moves.items():
+            self._assignment.advance(place, move.next_offset)
+            if move.paused is not None:
+                self._block(place, move.paused)
         for record, error in parked:
             self._telemetry.dead_letters.labels(record.topic, error.reason.value).inc()
             self._log.warning(
@@ -455,8 +361,7 @@ class Processor:
         self._progress = time.monotonic()
 
     def _block(self, place: Partition, why: str) -> None:
-        self._positions.pop(place, None)
-        self._blocked[place] = why
+        self._assignment.block(place, why)
         if self._consumer is not None:
             self._consumer.pause([place])
         self._log.error("partition_paused", topic=place.topic, partition=place.number, reason=why)
@@ -472,7 +377,7 @@ class Processor:
 
         The rows are locked to read them: a COMMIT of ours whose answer was lost may still be under way.
         """
-        places = {record.place for record in part} & self._positions.keys()
+        places = {record.place for record in part} & self._assignment.positions.keys()
         pause_s = FIRST_PAUSE_S
         while places:
             await self._disconnect()
@@ -487,22 +392,17 @@ class Processor:
                 self._trouble = f"waiting for PostgreSQL: {type(error).__name__}"
                 await self._wait_out(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-                places &= self._positions.keys()
+                places &= self._assignment.positions.keys()
         else:
             return
         for place, row in rows.items():
-            if place not in self._positions:
+            if place not in self._assignment.positions:
                 continue
-            if not self._positions[place] <= row.next_offset <= self._fetched.get(place, -1):
-                # Somebody went further than we have read, or back: read on from there.
-                self._fetched[place] = row.next_offset
-                if self._consumer is not None:
-                    self._consumer.seek(place, row.next_offset)
-            if row.paused is None:
-                self._positions[place] = row.next_offset
-            else:
+            if row.paused is not None:
                 # Our own COMMIT, whose answer was lost, had paused it.
                 self._block(place, row.paused)
+            elif self._assignment.correct(place, row.next_offset) and self._consumer is not None:
+                self._consumer.seek(place, row.next_offset)
 
     async def _wait_out(self, pause_s: float) -> None:
         self._waiting_out = True
@@ -530,14 +430,14 @@ class Processor:
         if now - self._last_kafka_commit < KAFKA_COMMIT_S:
             return
         self._last_kafka_commit = now
-        for place, position in self._positions.items():
+        for place, position in self._assignment.positions.items():
             end = consumer.highwater(place)
             if end is not None:
                 self._telemetry.consumer_lag.labels(place.topic, str(place.number)).set(
                     max(0, end - position)
                 )
         if self._kafka_commit is None or self._kafka_commit.done():
-            self._kafka_commit = asyncio.create_task(consumer.commit(dict(self._positions)))
+            self._kafka_commit = asyncio.create_task(consumer.commit(dict(self._assignment.positions)))
 
     async def _watch(self, consumer: GroupConsumer) -> None:
         """End the process when there is lag and nothing moves.
@@ -551,16 +451,12 @@ class Processor:
             if self._waiting_out or time.monotonic() - self._progress < limit_s:
                 continue
             try:
-                ends = await consumer.log_ends(self._positions)
+                ends = await consumer.log_ends(self._assignment.positions)
             except KafkaError:
                 continue  # the broker is away: nothing can move
-            behind = {p: ends[p] - at for p, at in self._positions.items() if ends.get(p, 0) > at}
+            positions = self._assignment.positions
+            behind = {p: ends[p] - at for p, at in positions.items() if ends.get(p, 0) > at}
             if behind:
                 self._log.error("watchdog", lag=sum(behind.values()), seconds=round(limit_s))
                 os._exit(70)
             self._progress = time.monotonic()
-
-
-def _halves(part: Sequence[Record]) -> list[Sequence[Record]]:
-    middle = len(part) // 2
-    return [part[:middle], part[middle:]]
