@@ -10,7 +10,7 @@ import asyncpg
 
 from cxloop_common.kafka.records import Message, Partition, Record
 from cxloop_common.processor import offsets
-from cxloop_common.processor.errors import PoisonError
+from cxloop_common.processor.fates import Poison
 from cxloop_common.processor.offsets import Position
 from cxloop_common.processor.processor import Processor
 from cxloop_common.processor.transaction import BatchTransaction
@@ -46,20 +46,18 @@ def apply(mutant: Mutant) -> None:
 def _commit_offsets_first() -> None:
     commit = Processor._commit  # pyright: ignore[reportPrivateUsage]  # the seam that is broken
 
-    async def mutated(
-        self: Any, part: Sequence[Record], poison: Mapping[tuple[Partition, int], PoisonError]
-    ) -> None:
+    async def mutated(self: Any, part: Sequence[Record], poison: Poison) -> None:
         connection = await self._connect()
         async with connection.transaction():
             rows = await self._fence(
-                connection, {record.place: self._positions.get(record.place) for record in part}
+                connection, {record.place: self._assignment.positions.get(record.place) for record in part}
             )
             moves: dict[Partition, tuple[int, int, str | None]] = {
                 record.place: (record.offset + 1, rows[record.place].poison_streak, None) for record in part
             }
             await offsets.advance(connection, moves)
         for place, (next_offset, _, _) in moves.items():
-            self._positions[place] = next_offset
+            self._assignment.positions[place] = next_offset
         await commit(self, part, poison)
 
     Processor._commit = mutated  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]  # as above

@@ -174,8 +174,8 @@ async def test_a_worker_whose_partitions_another_has_moved_is_fenced_and_writes_
         "SELECT partition, next_offset FROM offsets WHERE next_offset > 0"
     )
     place = Partition(tally.topic, number)
-    zombie._positions[place] = reached - 10  # where it stood before it was suspended
-    zombie._shards[place] = 1
+    zombie._assignment.positions[place] = reached - 10  # where it stood before it was suspended
+    zombie._assignment.shards[place] = 1
     late = [
         Record(*place, reached - 10 + i, b"one-key", b"1", {"ce_id": f"z{i}".encode()}, 0) for i in range(10)
     ]
@@ -194,8 +194,8 @@ async def test_a_batch_read_before_its_partition_went_away_and_came_back_is_fenc
         "SELECT partition, next_offset FROM offsets WHERE next_offset > 0"
     )
     place = Partition(tally.topic, number)
-    worker._positions[place] = reached - 10
-    worker._shards[place] = 1
+    worker._assignment.positions[place] = reached - 10
+    worker._assignment.shards[place] = 1
     read_then = [
         Record(*place, reached - 10 + i, b"one-key", b"1", {"ce_id": f"z{i}".encode()}, 0) for i in range(10)
     ]
@@ -212,7 +212,7 @@ async def test_a_batch_read_before_its_partition_went_away_and_came_back_is_fenc
         return bool(rows)
 
     await tally.until(waits_for_the_lock)
-    worker._positions[place] = reached  # what an assignment reads meanwhile
+    worker._assignment.positions[place] = reached  # what an assignment reads meanwhile
     await transaction.rollback()
     await holder.close()
     with pytest.raises(FencedError):

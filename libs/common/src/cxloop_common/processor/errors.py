@@ -49,9 +49,14 @@ class PoisonError(ProcessingError):
 
 
 class PoisonFlood(ProcessingError):  # noqa: N818  # a state of the partition that reads as its name
-    """Too many records in a row were poison; the partition is paused before the next one is parked."""
+    """Too many records in a row were poison; the partition pauses after `last_offset`."""
 
     fate = Fate.STOP
+
+    def __init__(self, place: Partition, last_offset: int) -> None:
+        self.place = place
+        self.last_offset = last_offset
+        super().__init__(f"{place.topic}/{place.number} is flooded with poison")
 
 
 class FencedError(ProcessingError):
