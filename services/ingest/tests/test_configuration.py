@@ -182,3 +182,9 @@ def test_a_header_that_carries_a_secret_is_never_kept(tmp_path: Path) -> None:
         "sources.one.headers[1]",
         "sources.one.headers[2]",
     ]
+
+
+def test_the_example_of_the_readme_is_right(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (tmp_path / "zendesk-next").write_text("another secret")
+    assert faults(tmp_path, readme.partition("```yaml\n")[2].partition("```")[0]) == []
