@@ -6,6 +6,7 @@ import hmac
 from datetime import UTC, datetime
 
 import pytest
+from standardwebhooks import Webhook
 
 from cxloop_ingest.domain.signatures import (
     ZENDESK_TEST_SECRET,
@@ -132,6 +133,19 @@ def test_standard_webhooks_agrees_with_the_specifications_vector() -> None:
     signed_at = datetime.fromtimestamp(1614265330, UTC)
     assert judged(one, headers, b'{"test": 2432232314}', signed_at) is Verdict.VALID
     assert sign(one, b'{"test": 2432232314}', signed_at, headers["webhook-id"]) == headers
+
+
+def test_standard_webhooks_agrees_with_its_own_library() -> None:
+    one = credentials(Scheme.STANDARD_WEBHOOKS)
+    theirs = Webhook(secret(Scheme.STANDARD_WEBHOOKS))
+    now = datetime.now(UTC)
+    assert theirs.verify(BODY, sign(one, BODY, now)) == {"a": 1}
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": theirs.sign("msg_1", now, BODY.decode()),
+    }
+    assert judged(one, headers, now=now) is Verdict.VALID
 
 
 def test_standard_webhooks_takes_any_v1_signature_of_the_list() -> None:

@@ -35,7 +35,6 @@ class Reason(StrEnum):
     SOURCE_UNKNOWN = "source_unknown"
     # Read and understood, and nothing of ours to tell:
     NOT_OURS = "not_ours"
-    PING = "ping"
     NO_ANSWER = "no_answer"
     IGNORED_BY_RULE = "ignored_by_rule"
 
