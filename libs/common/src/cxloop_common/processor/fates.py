@@ -1,7 +1,7 @@
 """What becomes of a batch that fails: which error means what, where the bad record is, and when enough is enough."""
 
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cxloop_common.database import is_transient
@@ -64,7 +64,7 @@ def halve(work: deque[Sequence[Record]], part: Sequence[Record]) -> None:
 
 def moves(
     part: Sequence[Record],
-    parked: Container[tuple[Partition, int]],
+    parked: Collection[tuple[Partition, int]],
     rows: Mapping[Partition, Position],
     limit: int,
 ) -> dict[Partition, Move]:
@@ -82,7 +82,7 @@ def moves(
             streak = before.poison_streak
         else:
             raise PoisonFlood(place, before.next_offset - 1)
-        streak = streak + 1 if (place, record.offset) in parked else 0
+        streak = streak + 1 if parked and (place, record.offset) in parked else 0
         paused = None
         if streak >= limit:
             paused = f"paused: {streak} poison records in a row; release with POST /v1/partitions/release"
