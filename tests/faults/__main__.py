@@ -64,10 +64,12 @@ class Show:
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
         for column in ("fault", "subject", *(("mutant",) if mutated else ())):
             table.add_column(column, no_wrap=True)
-        for column in ("events", "kills", "caught up", "took", "broken"):
+        # Eighty columns hold either the mutant or the time of recovery.
+        for column in ("events", "kills", *(() if mutated else ("caught up",)), "took", "broken"):
             table.add_column(column, justify="right", no_wrap=True)
         for r in results:
-            numbers = (f"{r.events:,}", str(r.kills), f"{r.recovery_s:.1f} s", f"{r.seconds:.0f} s")
+            recovery = () if mutated else (f"{r.recovery_s:.1f} s",)
+            numbers = (f"{r.events:,}", str(r.kills), *recovery, f"{r.seconds:.0f} s")
             names = (r.name, r.subject, *((r.mutant.value,) if mutated else ()))
             table.add_row(*names, *numbers, " ".join(r.broken) or "-")
         self._out.print(table)
