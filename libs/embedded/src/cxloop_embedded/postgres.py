@@ -17,16 +17,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
-from filelock import FileLock
 
-from cxloop_embedded.child import Child, Program, User, end_leftovers, last_lines, owner_of
+from cxloop_embedded.child import Child, Program, User, end_leftovers, last_lines
 from cxloop_embedded.errors import EmbeddedError, NotRunningError, PostgresStartError
 from cxloop_embedded.folder import hold
-from cxloop_embedded.ports import LOOPBACK, StoredPorts, require
+from cxloop_embedded.ports import LOOPBACK
+from cxloop_embedded.server import EmbeddedServer
 
 MAJOR = 18
 NAME = "cxloop"
@@ -50,28 +48,24 @@ SETTINGS = {
 }
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(EmbeddedServer):
     """A real server on 127.0.0.1 with its cluster in `data_dir`, holding one database, `cxloop`.
 
-    Port and password are chosen once and kept with the data. fsync and synchronous_commit are on, as in
-    production. The server ends with this process; what an earlier run left behind is ended at start.
-    Run as root, it works as the system user `pgserver` (PostgreSQL refuses root), made if missing.
-    Not safe for use from several threads at once.
+    Port and password are chosen once and kept with the data; see `EmbeddedServer`. fsync and
+    synchronous_commit are on, as in production. Run as root, it works as the system user `pgserver`
+    (PostgreSQL refuses root), made if missing. Suspended, it takes no new connections; those that are open
+    go on.
     """
+
+    TITLE = "PostgreSQL"
+    KEY = "postgres"
 
     def __init__(self, data_dir: Path, *, port: int | None = None) -> None:
         """Describe a server; nothing is started or written yet."""
-        self.data_dir = data_dir.expanduser().resolve()
-        self.log = self.data_dir / "postgres.log"
+        super().__init__(data_dir, port)
         self._cluster = self.data_dir / "cluster"
-        self._port = port
-        self._ports = StoredPorts(self.data_dir / "ports.json")
         self._password_path = self.data_dir / "password"
-        self._owner = owner_of("postgres", self.data_dir)
-        self._lock: FileLock | None = None
-        self._child: Child | None = None
         self._bound: int | None = None
-        self.ready_s = 0.0
 
     @property
     def url(self) -> str:
@@ -80,21 +74,6 @@ class EmbeddedPostgres:
             raise NotRunningError("PostgreSQL has not been started yet.")
         password = self._password_path.read_text(encoding="utf-8").strip()
         return f"postgresql://{NAME}:{password}@{LOOPBACK}:{self._bound}/{NAME}"
-
-    @property
-    def pid(self) -> int:
-        """Pid of the postmaster."""
-        return self._running().pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the postmaster is there."""
-        return self._child is not None and self._child.running
-
-    @property
-    def resident_bytes(self) -> int:
-        """Resident memory of the server's processes; shared buffers count in each that touched them."""
-        return self._running().resident_bytes
 
     def start(self) -> str:
         """Start the server, wait until it accepts connections, and return `url`; at once if it runs.
@@ -128,23 +107,6 @@ class EmbeddedPostgres:
         self.ready_s = time.monotonic() - began
         return self.url
 
-    def stop(self) -> None:
-        """Stop the server (fast shutdown: clients are cut off, nothing is lost) and release the folder."""
-        if self._child is not None:
-            self._child.stop()
-        self._release()
-
-    def kill(self) -> None:
-        """SIGKILL the postmaster; returns when its other processes have noticed and ended."""
-        self._running().kill()
-
-    def restart(self) -> str:
-        """Start again on the same port and data, stopping first what still runs."""
-        if self._child is not None:
-            self._child.stop()
-            self._child = None
-        return self.start()
-
     def erase(self) -> None:
         """Delete the cluster; raises FolderInUseError while another run has it. Ends leftovers first."""
         self.stop()
@@ -153,42 +115,8 @@ class EmbeddedPostgres:
             self._end_orphaned_postmaster()
             shutil.rmtree(self._cluster, ignore_errors=True)
 
-    def suspend(self) -> None:
-        """SIGSTOP the postmaster: no new connections; those that are open go on."""
-        self._running().suspend()
-
-    def resume(self) -> None:
-        """SIGCONT after `suspend`."""
-        self._running().resume()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _running(self) -> Child:
-        if self._child is None or not self._child.running:
-            raise NotRunningError("PostgreSQL is not running.")
-        return self._child
-
-    def _release(self) -> None:
-        self._child = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
     def _start_once(self, user: User | None) -> None:
-        if self._bound is not None and self._port is None:
-            port = require(self._bound, purpose="PostgreSQL", hint="End that process, then start again.")
-        elif self._port is not None:
-            hint = "End that process, or leave the port out: a free one is chosen."
-            port = require(self._port, purpose="PostgreSQL", hint=hint)
-        else:
-            port = self._ports.pick("postgres")
+        port = self._choose_port(self._bound)
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
         self._child = Child(
             Program(
