@@ -9,6 +9,7 @@ import gc
 import random
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -172,7 +173,8 @@ async def pace(
     Gaps are drawn from an exponential distribution, as independent senders make them. `on_answered` gets a
     message's index and the time of its answer (perf_counter).
     """
-    idle: list[_Connection] = []
+    # Each in its turn: the server closes a connection that idles for some seconds.
+    idle: deque[_Connection] = deque()
     round_ = _Round(expected)
     missing = len(messages)
     done = asyncio.Event()
@@ -192,7 +194,7 @@ async def pace(
         due += gaps.expovariate(per_second)
         while (wait := due - time.perf_counter()) > 0 or not idle:  # noqa: ASYNC110 it waits for a time
             await asyncio.sleep(max(wait, 0.0005))
-        connection = idle.pop()
+        connection = idle.popleft()
         connection.tag = index
         connection.send(message)
     async with asyncio.timeout(30):

@@ -26,7 +26,7 @@ from bench.workload import Workload
 from cxloop_common.topics import SCORES, SURVEYS, TICKETS
 
 DATABASE = "bench"
-RUN_WITHIN_S = 300.0
+RUN_WITHIN_S = 120.0
 WARM_EVENTS = 24_000
 POLL_S = 0.02
 TARGET = 1.0
