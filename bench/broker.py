@@ -81,11 +81,18 @@ class Broker:
                 "queue.buffering.max.messages": 1_000_000,
             }
         )
+        refused: list[str] = []
+
+        def acknowledged(error: Any, _record: Any) -> None:
+            if error is not None:
+                refused.append(str(error))
+
         for topic, key, value, headers, time_ms in records:
-            producer.produce(topic, value, key, headers=headers, timestamp=time_ms)
+            producer.produce(topic, value, key, headers=headers, timestamp=time_ms, on_delivery=acknowledged)
             producer.poll(0)
         missing = producer.flush(TIMEOUT_S)
         assert not missing, f"{missing} records were not acknowledged"
+        assert not refused, f"{len(refused)} records were refused: {refused[0]}"
 
     @contextmanager
     def follow(self, topics: Sequence[str]) -> Generator["Follower"]:

@@ -38,8 +38,8 @@ class Plan:
 
     events: int = 240_000
     repeats: int = 5
-    span: timedelta = timedelta(hours=1)
-    """Time that the events cover. Short favours the peer: fewer of its windows hold more records each."""
+    span: timedelta = timedelta(hours=24)
+    """Time over which documents begin; their own events follow over most of a day. See the README on an hour."""
     peer: bool = True
     workers: Sequence[int] = (1, 2)
 

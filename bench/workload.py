@@ -40,6 +40,7 @@ EVENTS_A_RESPONSE = 1.25
 EDITED_SHARE = 0.25
 REOPENED_SHARE = 0.06
 SECONDS_OUT_OF_ORDER = 5.0
+LONGEST_STEP_S = 14_400.0
 
 
 class Encoded(NamedTuple):
@@ -69,9 +70,13 @@ class Workload:
 
 
 def make(events: int, *, span: timedelta, until: datetime | None = None, seed: int = 7) -> Workload:
-    """Make about `events` records whose times lie in the `span` before `until` (now, to the hour)."""
+    """Make about `events` records of documents that begin in the `span` before `until`.
+
+    Without it that is four days ago, to the hour: a broker refuses records whose time lies ahead of its own, and
+    the last documents go on for a while.
+    """
     chance = random.Random(seed)  # noqa: S311 the same workload for every run, not a secret
-    end = (until or datetime.now(UTC)).replace(minute=0, second=0, microsecond=0)
+    end = until or datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=4)
     made = list(_events(chance, events, end - span, span))
     arrivals = [(_later(chance, event.time, 0), event) for event in made]
     twice = chance.sample(made, int(len(made) * DUPLICATE_SHARE / (1 - DUPLICATE_SHARE)))
@@ -116,7 +121,8 @@ class _Clock:
     def __init__(self, chance: random.Random, begin: datetime, span: timedelta) -> None:
         self.now = begin + span * chance.random()
         self._chance = chance
-        self._mean_s = min(600.0, span.total_seconds() / 20)
+        # A ticket takes most of a day, unless the whole log is shorter.
+        self._mean_s = LONGEST_STEP_S if span >= timedelta(days=1) else span.total_seconds() / 20
 
     def step(self, share: float = 1.0) -> datetime:
         self.now += timedelta(seconds=self._chance.expovariate(1 / self._mean_s) * share)
