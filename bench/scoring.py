@@ -38,8 +38,8 @@ class Plan:
 
     events: int = 240_000
     repeats: int = 5
-    span: timedelta = timedelta(hours=24)
-    """Time over which documents begin; their own events follow over most of a day. See the README on an hour."""
+    span: timedelta = timedelta(hours=1)
+    """Time over which documents begin. A longer one means more buckets for us and more windows for the peer."""
     peer: bool = True
     workers: Sequence[int] = (1, 2)
 
