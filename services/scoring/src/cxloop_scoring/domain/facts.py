@@ -112,6 +112,37 @@ class Sent(FactBase, tag=10, frozen=True, gc=False):
     identifiers: tuple[str, ...]
 
 
+class Touched(FactBase, tag=11, frozen=True, gc=False):
+    """Something else happened between a customer and the company, such as a purchase or a cancellation.
+
+    amount: hundredths of `currency`, None where the event has no value. source: which the document's id does
+    not name, for it is the customer's.
+    """
+
+    touchpoint: str
+    source: str
+    said: dict[str, str | None]
+    identifiers: tuple[str, ...]
+    amount: int | None
+    currency: str | None
+
+
+class CaseChanged(FactBase, tag=12, frozen=True, gc=False):
+    """One version of a case.
+
+    at: when the case changed. closed: whether its status means that nobody works on it any more. due_at:
+    microseconds since 1970. trigger: the score document behind it. superseded: case documents it stands for.
+    """
+
+    version: int
+    closed: bool
+    contacted: bool
+    due_at: int | None
+    trigger: str | None
+    superseded: tuple[str, ...]
+    said: dict[str, str | None]
+
+
 Fact: TypeAlias = (
     Tombstone
     | Created
@@ -124,6 +155,8 @@ Fact: TypeAlias = (
     | Linked
     | Responded
     | Sent
+    | Touched
+    | CaseChanged
 )
 Facts: TypeAlias = dict[str, Fact]
 """A document: event id to fact. A tombstone's key is the event id, NUL, and what tells the content apart."""
