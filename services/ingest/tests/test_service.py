@@ -144,6 +144,30 @@ async def test_the_same_delivery_posted_again_changes_nothing_downstream(ingest:
     assert len({event.id for event in await events(ingest)}) == 1
 
 
+async def test_an_event_leads_back_to_every_delivery_that_gave_it(ingest: Ingest) -> None:
+    body = json.dumps(delighted())
+    twice = {await accepted(ingest, "delighted", text.encode()) for text in (body, f"{body} ")}
+    other = await accepted(ingest, "zendesk-eu", zendesk("ticket.created"))
+    await ingest.settle(DELIVERIES)
+    (event_id,) = (await one(ingest, other))["event_ids"]
+    found = (await ingest.client.get("/v1/deliveries", params={"event_id": event_id})).json()
+    assert found == {"items": [await one(ingest, other)], "next_cursor": None}
+    (event_id,) = {e for delivery in twice for e in (await one(ingest, delivery))["event_ids"]}
+    listed: list[str] = []
+    params: dict[str, Any] = {"event_id": event_id, "source": "delighted", "limit": 1}
+    for _ in range(2):
+        page = (await ingest.client.get("/v1/deliveries", params=params)).json()
+        listed += [item["delivery_id"] for item in page["items"]]
+        params["cursor"] = page["next_cursor"]
+    assert (len(twice), set(listed), params["cursor"]) == (2, twice, None)
+    for nothing in ({"event_id": "unheard-of"}, {"event_id": event_id, "source": "zendesk-eu"}):
+        assert (await ingest.client.get("/v1/deliveries", params=nothing)).json()["items"] == []
+    everything = (await ingest.client.get("/v1/deliveries")).json()["items"]
+    assert {item["delivery_id"] for item in everything} == {*twice, other}
+    assert (await ingest.client.get("/v1/deliveries", params={"event_id": "a\x00"})).status_code == 400
+    assert (await ingest.anonymous.get("/v1/deliveries")).status_code == 401
+
+
 @pytest.mark.parametrize("source", ["zendesk-eu", "delighted", "shop", "form"])
 async def test_a_bad_signature_is_refused_and_nothing_is_stored(ingest: Ingest, source: str) -> None:
     credentials = SOURCES[source].credentials

@@ -51,6 +51,12 @@ DELIVERIES: Final = Table(
     Column("event_ids", JSONB, nullable=False),
     Index("deliveries_source", "source", "received_at"),
     Index("deliveries_received", "received_at"),
+    Index(
+        "deliveries_event_ids",
+        "event_ids",
+        postgresql_using="gin",
+        postgresql_ops={"event_ids": "jsonb_path_ops"},
+    ),
 )
 
 QUARANTINE: Final = Table(
@@ -247,6 +253,33 @@ class Queries:
         """Give a delivery's row, or None until the normaliser has seen it."""
         query = select(DELIVERIES).where(DELIVERIES.c.delivery_id == delivery_id)
         return await self._first(query)
+
+    async def deliveries(
+        self,
+        *,
+        event_id: str | None,
+        source: str | None,
+        before: tuple[datetime, str] | None,
+        limit: int,
+    ) -> list[Mapping[str, Any]]:
+        """Give deliveries, newest first: all that gave an event, all of a source, or both at once."""
+        query = select(DELIVERIES)
+        if event_id is not None:
+            # Read by the event's index before anything is sorted: the planner takes every containment for
+            # a thousandth of the table, and would rather walk all deliveries by time.
+            gave = select(DELIVERIES).where(DELIVERIES.c.event_ids.contains([event_id]))
+            query = select(gave.cte("gave").prefix_with("MATERIALIZED", dialect="postgresql"))
+        table = query.selected_columns
+        if source is not None:
+            query = query.where(table.source == source)
+        if before is not None:
+            at, identity = before
+            query = query.where(
+                or_(table.received_at < at, and_(table.received_at == at, table.delivery_id < identity))
+            )
+        query = query.order_by(table.received_at.desc(), table.delivery_id.desc()).limit(limit)
+        async with self._engine.connect() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
 
     async def quarantined(self, delivery_id: str) -> Mapping[str, Any] | None:
         """Give a quarantined delivery's row with its body."""

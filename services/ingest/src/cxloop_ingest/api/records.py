@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel
 
 from cxloop_common.database import Database
-from cxloop_common.http import Problem, require
+from cxloop_common.http import Page, Paging, Problem, encode_cursor, parameter_problem, require
 from cxloop_common.security import Scope
 from cxloop_ingest.domain.sources import Source
 from cxloop_ingest.store import Queries, SourceActivity
@@ -17,6 +17,10 @@ _SILENT_AFTER: Final = timedelta(hours=24)
 _NOT_SEEN: Final = {"Retry-After": "1"}
 
 DeliveryId = Annotated[str, Path(max_length=64, description="The id that intake answered")]
+EventFilter = Annotated[
+    str | None, Query(max_length=1024, description="Only deliveries that gave this event")
+]
+DeliverySource = Annotated[str | None, Query(max_length=128, description="Only this source")]
 
 
 class ItemOut(BaseModel):
@@ -69,6 +73,27 @@ def records_router(
     router = APIRouter(prefix="/v1", tags=["records"])
     read = [Depends(require(Scope.READ))]
     queries = Queries(database.engine)
+
+    @router.get("/deliveries", dependencies=read, summary="Deliveries, such as those that gave an event")
+    async def deliveries(  # pyright: ignore[reportUnusedFunction]
+        page: Paging, event_id: EventFilter = None, source: DeliverySource = None
+    ) -> Page[DeliveryOut]:
+        for parameter, text in (("event_id", event_id), ("source", source)):
+            if text is not None and "\x00" in text:
+                raise parameter_problem(parameter, "it holds a NUL, and nothing here does")
+        listing = f"deliveries:{(event_id, source)!r}"
+        before = page.after(listing, datetime, str)
+        rows = await queries.deliveries(
+            event_id=event_id,
+            source=source,
+            before=(before[0], before[1]) if before is not None else None,
+            limit=page.limit + 1,
+        )
+        items = [DeliveryOut.model_validate(row) for row in rows[: page.limit]]
+        more = None
+        if len(rows) > page.limit:
+            more = encode_cursor([items[-1].received_at, items[-1].delivery_id], listing)
+        return Page(items=items, next_cursor=more)
 
     @router.get("/deliveries/{delivery_id}", dependencies=read, summary="What became of a delivery")
     async def delivery(delivery_id: DeliveryId) -> DeliveryOut:  # pyright: ignore[reportUnusedFunction]
