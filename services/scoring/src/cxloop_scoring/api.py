@@ -23,7 +23,7 @@ from cxloop_scoring.domain.answers import Answer, Sums, answer, largest_groups, 
 from cxloop_scoring.domain.documents import document_of
 from cxloop_scoring.domain.facts import event_ids
 from cxloop_scoring.domain.instants import instant, microseconds
-from cxloop_scoring.domain.metrics import CATALOGUE, Metric
+from cxloop_scoring.domain.metrics import ANSWERED, Metric
 from cxloop_scoring.domain.questions import Filter, Population, Question
 from cxloop_scoring.domain.windows import LONGEST_WINDOW_DAYS, Span, steps
 from cxloop_scoring.presentation import (
@@ -214,9 +214,9 @@ def _population(text: str | None) -> Population:
 
 
 def _metric(name: str) -> Metric:
-    metric = CATALOGUE.get(name)
+    metric = ANSWERED.get(name)
     if metric is None:
-        raise Problem(400, title="Unknown metric", detail=f"This service answers: {', '.join(CATALOGUE)}.")
+        raise Problem(400, title="Unknown metric", detail=f"This service answers: {', '.join(ANSWERED)}.")
     return metric
 
 
@@ -238,7 +238,7 @@ def routes(api: ScoringApi) -> APIRouter:  # noqa: C901 - one short function a r
     async def catalogue() -> Any:
         """Describe all metrics."""
         dimensions = await api.dimensions()
-        return {"items": [described(metric, dimensions) for metric in CATALOGUE.values()]}
+        return {"items": [described(metric, dimensions) for metric in ANSWERED.values()]}
 
     @router.get("/metrics/{name}", response_model=MetricValue)
     async def value(name: str, shared: Shared) -> Any:
@@ -324,7 +324,7 @@ def routes(api: ScoringApi) -> APIRouter:  # noqa: C901 - one short function a r
         if asked.population is not Population.TRANSACTIONAL:
             raise parameter_problem("population", "the scorecard shows the transactional one")
         both: dict[str, list[MetricValue]] = {"service": [], "experience": []}
-        for metric in CATALOGUE.values():
+        for metric in ANSWERED.values():
             both[metric.kind].append(_value(metric, asked, await api.value(metric, asked)))
         return Scorecard.model_validate({**asked.frame(), **both})
 
