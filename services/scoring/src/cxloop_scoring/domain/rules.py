@@ -6,19 +6,9 @@ The files are read elsewhere (`configuration.py`); here are only their meaning a
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
-
-class Calendar(Protocol):
-    """Business time, as `cxloop_common.business_time.Calendar` tells it; microseconds since 1970, UTC."""
-
-    def between(self, start: int, end: int) -> int:
-        """Give the open microseconds in [start, end); 0 where end is not after start."""
-        ...
-
-    def after(self, start: int, open_time: int) -> int:
-        """Give the first moment by which `open_time` microseconds of open time have passed since start."""
-        ...
+from cxloop_common.business_time import Calendar, Calendars
 
 
 class Clock(StrEnum):
@@ -114,10 +104,7 @@ class Rules:
 
     generation: int = 0
     """Names formulas and configuration: the version of the folds times 100,000, and the configuration's number."""
-    calendars: Mapping[str, Calendar] = field(default_factory=dict[str, Calendar])
-    teams: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Name of a team's calendar."""
-    default_calendar: str | None = None
+    calendars: Calendars = field(default_factory=Calendars)
     sla: tuple[SlaPolicy, ...] = ()
     """In the order of the file: the first that matches a ticket is the only one that counts."""
     active_words: tuple[str, ...] = ACTIVE_WORDS
@@ -129,8 +116,7 @@ class Rules:
 
     def calendar_for(self, team: str | None) -> Calendar | None:
         """Give the calendar that applies to a team: its own, else the default; None where there is neither."""
-        name = self.teams.get(team, self.default_calendar) if team is not None else self.default_calendar
-        return self.calendars[name] if name is not None else None
+        return self.calendars.for_team(team)
 
     def sla_targets(self, dimensions: Mapping[str, str]) -> tuple[SlaTarget, ...]:
         """Give the targets of the first policy that matches a ticket's final dimensions; none or up to two."""
