@@ -6,8 +6,9 @@ from datetime import timedelta
 from prometheus_client import Counter
 
 from cxloop_common.service import BackgroundTask, Components, Foundation, Service
-from cxloop_common.topics import SCORING_LINKS, SURVEYS, TICKETS
+from cxloop_common.topics import JOURNEYS, SCORING_LINKS, SURVEYS, TICKETS
 from cxloop_scoring.api import ScoringApi, routes
+from cxloop_scoring.identities import IdentityHandler
 from cxloop_scoring.settings import ScoringSettings
 from cxloop_scoring.store.explaining import Explanations
 from cxloop_scoring.store.months import make_months
@@ -41,7 +42,12 @@ def build(foundation: Foundation[ScoringSettings]) -> Components:
 
     return Components(
         routers=[routes(api)],
-        processors=[foundation.processor(handler=handler, topics=[TICKETS, SURVEYS, SCORING_LINKS])],
+        processors=[
+            foundation.processor(handler=handler, topics=[TICKETS, SURVEYS, SCORING_LINKS]),
+            foundation.processor(
+                handler=IdentityHandler(foundation.now), topics=[JOURNEYS], name="scoring-identities"
+            ),
+        ],
         background=[BackgroundTask("ledger-months", keep_months)],
     )
 
