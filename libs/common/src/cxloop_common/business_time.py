@@ -99,6 +99,8 @@ class Calendar:
             raise CalendarError("never open: no day of the week has a window")
         if both := sorted(self.closed.intersection(self.opened)):
             raise CalendarError(f"{both[0]} is both open and closed")
+        if not all(self.opened.values()):
+            raise CalendarError("an open date has a window; one without any is a closed date")
         find_zone(self.zone)
         if self.holidays is not None:
             check_holidays(self.holidays)
@@ -140,7 +142,7 @@ class Calendar:
     def windows_on(self, day: date) -> tuple[Window, ...]:
         """Give the windows of a date, in wall-clock minutes; none where it is closed."""
         own = self.opened.get(day)
-        if own is not None:
+        if own:
             return own
         if day in self.closed or (self.holidays is not None and day in holidays_of(self.holidays, day.year)):
             return ()
