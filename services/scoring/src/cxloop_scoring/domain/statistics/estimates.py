@@ -1,4 +1,4 @@
-"""Statistics: point estimates and 95 % intervals, each with its formula and source."""
+"""Point estimates and 95 % intervals, each with its formula and source."""
 
 import math
 from collections.abc import Mapping
