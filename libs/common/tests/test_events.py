@@ -47,7 +47,7 @@ EVERY_TYPE: Sequence[CanonicalEventBase] = [
     TicketCreated(**BASE, ticket_id="7", channel="email", created_by="customer", subject="Broken: lid"),
     TicketUpdated(**BASE, ticket_id="7", priority="high", tags=("a", "b")),
     TicketAssigned(**BASE, ticket_id="7", team="billing", agent="mia"),
-    TicketReplied(**BASE, ticket_id="7", message_id="m1", author="agent", public=True),
+    TicketReplied(**BASE, ticket_id="7", message_id="m1", author="agent", public=True, worked_s=90.5),
     TicketStatusChanged(**BASE, ticket_id="7", status="on_hold"),
     TicketEscalated(**BASE, ticket_id="7", level="2"),
     TicketMerged(**BASE, ticket_id="7", into_ticket_id="8"),
@@ -55,7 +55,7 @@ EVERY_TYPE: Sequence[CanonicalEventBase] = [
     SurveyResponded(
         **BASE, response_id="r:1", metric="nps", score=3, scale=NPS, ticket_id="7", comment="zu spät"
     ),
-    SurveySent(**BASE, send_id="s1", survey_id="post-contact"),
+    SurveySent(**BASE, send_id="s1", survey_id="post-contact", ticket_id="7", ticket_source="desk"),
     TouchpointRecorded(**BASE, touchpoint="purchase", value=Value(amount=12.5, currency="EUR")),
     CustomerErased(**BASE),
 ]
@@ -115,6 +115,20 @@ def test_a_value_that_is_no_event_is_refused_not_raised_through(value: bytes | N
 def test_a_created_ticket_must_say_where_it_came_from() -> None:
     with pytest.raises(ValidationError, match="channel and created_by"):
         TicketCreated(**BASE, ticket_id="7")
+
+
+@pytest.mark.parametrize("worked", [-1, 604_800.5, float("nan"), float("inf")])
+def test_work_is_a_stretch_of_time_of_a_week_at_most(worked: float) -> None:
+    assert TicketUpdated(**BASE, ticket_id="7", worked_s=604_800).worked_s == 604_800
+    with pytest.raises(ValidationError, match="worked_s"):
+        TicketUpdated(**BASE, ticket_id="7", worked_s=worked)
+
+
+def test_a_survey_names_the_ticket_it_asks_about_by_its_document() -> None:
+    fields: dict[str, Any] = {**BASE, "send_id": "s1", "survey_id": "post-contact"}
+    assert SurveySent(**fields).ticket_document is None
+    assert SurveySent(**fields, ticket_id="4/7").ticket_document == "ticket:zendesk-eu:4%2F7"
+    assert SurveySent(**fields, ticket_id="7", ticket_source="desk").ticket_document == "ticket:desk:7"
 
 
 def test_times_without_a_zone_are_refused_and_others_become_utc() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from cxloop_common.events import (
     CANONICAL_EVENT,
+    AlertRecord,
     CustomerErased,
     EventDecodeError,
     SurveyResponded,
@@ -20,14 +21,15 @@ from cxloop_common.events import (
     TicketReplied,
     TicketStatusChanged,
     TicketUpdated,
+    TouchpointRecorded,
     decode_event,
     encode_event,
 )
-from cxloop_common.topics import SCORE_EVENT
+from cxloop_common.topics import ALERT_EVENT, SCORE_EVENT
 from cxloop_scoring.domain import reading
 from cxloop_scoring.domain.facts import AUTHORS
 from cxloop_scoring.domain.instants import microseconds
-from cxloop_scoring.domain.reading import READABLE, UnreadableError, read
+from cxloop_scoring.domain.reading import READABLE, SaysNothingError, UnreadableError, read
 from cxloop_scoring.domain.responses import fold_response
 from cxloop_scoring.domain.scores import score_of
 
@@ -55,9 +57,9 @@ SATISFACTION: dict[str, Any] = {
 }
 GOLDEN = [
     TicketCreated(**TICKET, channel="email", created_by="bot", subject="Hi", team="t", tags=("b", "a")),
-    TicketUpdated(**TICKET, contact_type="refund", priority="high"),
+    TicketUpdated(**TICKET, contact_type="refund", priority="high", worked_s=0.25),
     TicketAssigned(**TICKET, team="billing"),
-    TicketReplied(**TICKET, message_id="m1", author="agent", public=True),
+    TicketReplied(**TICKET, message_id="m1", author="agent", public=True, worked_s=2.3),
     TicketStatusChanged(**TICKET, status="on_hold"),
     TicketEscalated(**TICKET, level="2"),
     TicketMerged(**TICKET, into_ticket_id="4712"),
@@ -65,12 +67,47 @@ GOLDEN = [
     SurveyResponded(**ANSWER, survey_id="s", comment="Fine", touchpoint="checkout", ticket_id="1"),
     SurveyResponded(**SATISFACTION, wants_contact=False, ticket_id="1", ticket_source="intercom"),
     SurveySent(**BASE, send_id="s/1", survey_id="spring"),
-    SurveySent(**BASE, send_id="s/1", survey_id="spring", response_id="r1"),
+    SurveySent(
+        **BASE, send_id="s/1", survey_id="spring", response_id="r1", ticket_id="1", ticket_source="desk"
+    ),
 ]
+TOUCHPOINT: dict[str, Any] = {**BASE, "touchpoint": "purchase", "value": {"amount": 12.5, "currency": "EUR"}}
+CASE: dict[str, Any] = {
+    "id": "a1",
+    "source": "alerting",
+    "time": AT,
+    "case_id": "c1",
+    "version": 1,
+    "change": "opened",
+    "at": AT,
+    "status": "open",
+    "severity": "high",
+    "rule": "low-nps",
+    "route": "care",
+    "reason": "a low score",
+    "owner": {"kind": "team", "id": "billing", "name": "Billing"},
+}
+OUTCOMES = [TouchpointRecorded(**TOUCHPOINT), AlertRecord(**CASE)]
 
 
 def test_every_readable_type_has_a_golden_event() -> None:
-    assert {event.TYPE for event in GOLDEN} == READABLE
+    assert {event.TYPE for event in (*GOLDEN, *OUTCOMES)} == READABLE
+
+
+@pytest.mark.parametrize("event", OUTCOMES, ids=lambda event: event.TYPE)
+def test_outcomes_are_read_quickly_too(event: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, value, headers = encode_event(event)
+    expected = read(dict(headers), value)
+    monkeypatch.setattr(reading, "_read_by_model", None)
+    assert read(dict(headers), value) == expected
+    assert expected.event_id == event.id
+    assert expected.fact.at == microseconds(AT)
+
+
+def test_a_touchpoint_of_nobody_known_is_right_and_says_nothing() -> None:
+    _, value, headers = encode_event(TouchpointRecorded(**{**TOUCHPOINT, "identifiers": ()}))
+    with pytest.raises(SaysNothingError):
+        read(dict(headers), value)
 
 
 @pytest.mark.parametrize("event", GOLDEN, ids=lambda event: event.TYPE)
@@ -111,6 +148,7 @@ def test_the_quick_way_reads_what_the_model_reads(event: Any, monkeypatch: pytes
         "ticket": lambda: model.ticket_document,
         "survey": lambda: model.survey_id,
         "into": lambda: "ticket:zendesk-eu:4712",
+        "worked": lambda: None if getattr(model, "worked_s", None) is None else round(model.worked_s * 1000),
     }
     for name, value_of in expected.items():
         if name in fields:
@@ -145,18 +183,31 @@ DAMAGE: list[dict[str, Any]] = [
     {"channel": None},
     {"status": "gone"},
     {"ticket_source": ""},
+    {"worked_s": -0.1},
+    {"worked_s": 604_801},
+    {"worked_s": "90"},
+    {"worked_s": True},
+    {"touchpoint": ""},
+    {"value": {"amount": 1, "currency": "euro"}},
+    {"value": {"amount": "1.50", "currency": "EUR"}},
+    {"status": "lost"},
+    {"version": "7"},
+    {"supersedes": "c2"},
+    {"owner": {"kind": "team"}},
+    {"due_at": "tomorrow"},
     {"unknown_field": {"of": "a later version"}},
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=str)
-@pytest.mark.parametrize("event", GOLDEN, ids=lambda event: event.TYPE)
+@pytest.mark.parametrize("event", [*GOLDEN, *OUTCOMES], ids=lambda event: event.TYPE)
 def test_both_ways_accept_and_refuse_the_same(event: Any, damage: dict[str, Any]) -> None:
     _, value, headers = encode_event(event)
     data = {**msgspec.json.decode(value), **damage}
     changed = msgspec.json.encode(data)
+    model: Any = ALERT_EVENT if isinstance(event, AlertRecord) else CANONICAL_EVENT
     try:
-        decode_event(CANONICAL_EVENT, dict(headers), changed)
+        decode_event(model, dict(headers), changed)
     except (EventDecodeError, ValueError):
         with pytest.raises(UnreadableError, match=r"^(?!.*ana@)"):
             read(dict(headers), changed)

@@ -12,6 +12,9 @@ from cxloop_common.identifiers import best_ranked, document_id
 
 ShortText = Annotated[str, Field(max_length=256)]
 ObjectId = Annotated[str, Field(min_length=1, max_length=256)]
+LONGEST_WORK_S = 604_800
+"""A week: more than that is no stretch of work that a person reports at once."""
+Worked = Annotated[FiniteFloat, Field(ge=0, le=LONGEST_WORK_S)]
 Author = Literal["customer", "agent", "bot"]
 TicketStatus = Literal["new", "open", "pending", "on_hold", "solved", "closed"]
 SurveyMetric = Literal["nps", "csat", "ces", "other"]
@@ -65,6 +68,8 @@ class TicketFields(TicketEvent):
     priority: ShortText | None = None
     contact_type: ShortText | None = None
     tags: tuple[ShortText, ...] | None = Field(None, max_length=128)
+    worked_s: Worked | None = None
+    """Seconds of work that an agent reports with this event; those of all events of a ticket add up."""
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
@@ -110,6 +115,8 @@ class TicketReplied(TicketEvent):
     message_id: ObjectId
     author: Author
     public: bool
+    worked_s: Worked | None = None
+    """Seconds of work that an agent reports with this message; those of all events of a ticket add up."""
 
 
 class TicketStatusChanged(TicketEvent):
@@ -226,6 +233,10 @@ class SurveySent(CanonicalEventBase):
     send_id: ObjectId
     survey_id: ShortText
     response_id: ObjectId | None = None
+    ticket_id: ObjectId | None = None
+    """The ticket that the survey asks about."""
+    ticket_source: ShortText | None = None
+    """The configured source of `ticket_id`; None means the event's own."""
 
     @property
     def document(self) -> str:
@@ -233,6 +244,13 @@ class SurveySent(CanonicalEventBase):
         if self.response_id is not None:
             return document_id("response", self.source, self.response_id)
         return document_id("send", self.source, self.send_id)
+
+    @property
+    def ticket_document(self) -> str | None:
+        """The document id of the linked ticket, if any."""
+        if self.ticket_id is None:
+            return None
+        return document_id("ticket", self.ticket_source or self.source, self.ticket_id)
 
     @property
     def key(self) -> str:

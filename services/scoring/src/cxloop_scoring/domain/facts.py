@@ -20,7 +20,9 @@ STATUSES: Final = {"solved": SOLVED, "closed": CLOSED}
 class FactBase(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What every fact has: when it happened, and which content said so.
 
-    at: microseconds since 1970, UTC. digest: the first 8 bytes of the content hash.
+    at: microseconds since 1970, UTC. digest: the first 8 bytes of the content hash. Facts are stored as arrays:
+    a field is only ever added at the end, with a default, so that what was stored before can still be read.
+    `worked`, where a fact has it, is the reported work in milliseconds.
     """
 
     at: int
@@ -38,6 +40,7 @@ class Created(FactBase, tag=1, frozen=True, gc=False):
     said: dict[str, str | None]
     tags: tuple[str, ...] | None
     identifiers: tuple[str, ...]
+    worked: int | None = None
 
 
 class Updated(FactBase, tag=2, frozen=True, gc=False):
@@ -46,6 +49,7 @@ class Updated(FactBase, tag=2, frozen=True, gc=False):
     said: dict[str, str | None]
     tags: tuple[str, ...] | None
     identifiers: tuple[str, ...]
+    worked: int | None = None
 
 
 class Replied(FactBase, tag=3, frozen=True, gc=False):
@@ -54,6 +58,7 @@ class Replied(FactBase, tag=3, frozen=True, gc=False):
     author: int
     public: bool
     said: dict[str, str | None]
+    worked: int | None = None
 
 
 class StatusChanged(FactBase, tag=4, frozen=True, gc=False):
@@ -90,7 +95,10 @@ class Linked(FactBase, tag=8, frozen=True, gc=False):
 
 
 class Responded(FactBase, tag=9, frozen=True, gc=False):
-    """A customer answered a survey."""
+    """A customer answered a survey; `ticket` is a document id.
+
+    Of a comment only its polarity is kept, in hundredths of -1..1; None where there is none to tell.
+    """
 
     metric: str
     score: float
@@ -102,14 +110,16 @@ class Responded(FactBase, tag=9, frozen=True, gc=False):
     identifiers: tuple[str, ...]
     wants_contact: bool | None
     ticket: str | None
+    polarity: int | None = None
 
 
 class Sent(FactBase, tag=10, frozen=True, gc=False):
-    """A survey went out."""
+    """A survey went out; `ticket` is the document id of the ticket it asks about."""
 
     survey: str
     said: dict[str, str | None]
     identifiers: tuple[str, ...]
+    ticket: str | None = None
 
 
 class Touched(FactBase, tag=11, frozen=True, gc=False):
