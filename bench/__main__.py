@@ -1,4 +1,4 @@
-"""`python -m bench [intake|scoring|latency|memory ...] [--quick] [--json]`: measure what the README claims."""
+"""`python -m bench [intake|scoring|...] [--quick] [--json]`: measure what the README claims."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bench import intake, latency, memory, scoring
+from bench import intake, latency, memory, questions, scale, scoring
 from bench.processes import BenchError
 from bench.report import Result, machine
 from cxloop_embedded import EmbeddedError
@@ -16,6 +16,8 @@ BENCHES: dict[str, Callable[[bool, bool], Result]] = {
     "scoring": lambda quick, alone: scoring.measure(
         replace(scoring.QUICK if quick else scoring.Plan(), peer=not alone)
     ),
+    "scale": lambda quick, _: scale.measure(scale.QUICK if quick else None),
+    "questions": lambda quick, _: questions.measure(questions.QUICK if quick else None),
     "latency": lambda quick, _: latency.measure(latency.QUICK if quick else None),
     "memory": lambda quick, _: memory.measure(memory.QUICK if quick else None),
 }
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; 0 when it could be measured, whether or not a target is met."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measure intake, scoring, latency and memory on this machine. Each starts a Kafka and a "
+        description="Measure intake, scoring, questions, latency and memory on this machine. Each starts a Kafka and a "
         "PostgreSQL of its own in a temporary folder and ends them again.",
     )
     parser.add_argument(

@@ -67,8 +67,12 @@ class Broker:
 
     def log_end(self, topic: str) -> int:
         """Count the records ever appended to a topic."""
+        return sum(end for _, end in self.ends(topic))
+
+    def ends(self, topic: str) -> list[tuple[int, int]]:
+        """Give each partition's number and the offset that its next record will have."""
         with self._consumer() as consumer:
-            return sum(end for _, end in _ends(consumer, topic))
+            return _ends(consumer, topic)
 
     def write(self, records: Iterable[Written]) -> None:
         """Write records with their own times and wait until all are acknowledged."""

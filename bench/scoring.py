@@ -6,29 +6,24 @@ its first record), and stops when the last offset is committed. So neither start
 producer are measured.
 """
 
-import asyncio
 import importlib.util
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-
-import asyncpg
 
 from bench import workload
 from bench.backends import PARTITIONS, Backends, backends
 from bench.broker import Written
 from bench.holding import Run, held
-from bench.processes import BenchError, python, run, started, wait_until
+from bench.installation import Installation
+from bench.processes import BenchError, python, started, wait_until
 from bench.report import Figure, Result, Target
 from bench.workload import Workload
-from cxloop_common.topics import SCORES, SURVEYS, TICKETS
 
 DATABASE = "bench"
 RUN_WITHIN_S = 120.0
 WARM_EVENTS = 24_000
-POLL_S = 0.02
 TARGET = 1.0
 
 
@@ -102,73 +97,16 @@ def measure(plan: Plan | None = None) -> Result:
 
 
 def _scoring(here: Backends, work: Workload, workers: int) -> Run:
-    prefix = f"run-{time.monotonic_ns()}-"
-    env = here.environment(database=DATABASE, prefix=prefix)
-    here.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE}")
-    run(python("-m", "cxloop_common.topics", "create"), env=env)
-    run(python("-m", "cxloop_scoring", "--role", "migrate"), env=env)
-    log = here.folder / "scoring.log"
-    with ExitStack() as running:
-        processes = [
-            running.enter_context(
-                started(
-                    python("-m", "cxloop_scoring", "--role", "worker"),
-                    env={**env, "CXLOOP_SCORING_PORT": "0", "CXLOOP_SCORING_WORKER_SLOT": str(slot)},
-                    log=log,
-                )
-            )
-            for slot in range(workers)
-        ]
-        pids = [process.pid for process in processes]
-        with held(here, f"{prefix}cxloop-scoring", pids, len(work.records), log) as let_go:
-            here.broker.write(_ours(work, prefix))
-            here.execute("CHECKPOINT", database=DATABASE)
-            done = let_go(lambda: (None, asyncio.run(_committed(here, prefix, len(work.records)))))
-    asyncio.run(_check(here, work, prefix))
-    here.broker.delete_topics(prefix)
+    at = Installation(here, DATABASE, f"run-{time.monotonic_ns()}-")
+    at.install()
+    events = len(work.records)
+    with at.workers(workers) as pids, held(here, at.group, pids, events, at.log) as let_go:
+        here.broker.write(at.addressed(work.records))
+        here.execute("CHECKPOINT", database=DATABASE)
+        done = let_go(lambda: (None, at.committed(events, RUN_WITHIN_S)))
+    at.check(work.documents or None)
+    here.broker.delete_topics(at.prefix)
     return done
-
-
-def _ours(work: Workload, prefix: str) -> Iterator[Written]:
-    for record in work.records:
-        topic = prefix + record.topic.name
-        yield Written(topic, record.key, record.value, record.headers, record.time_ms)
-
-
-async def _committed(here: Backends, prefix: str, events: int) -> float:
-    """Wait until the committed offsets cover the log; give the time (monotonic) at which they did."""
-    deadline = time.monotonic() + RUN_WITHIN_S
-    topics = [prefix + topic.name for topic in (TICKETS, SURVEYS)]
-    connection = await asyncpg.connect(here.url(DATABASE))
-    try:
-        while True:
-            done = await connection.fetchval(
-                "SELECT coalesce(sum(next_offset), 0) FROM scoring.offsets WHERE topic = ANY($1)", topics
-            )
-            now = time.monotonic()
-            if done >= events:
-                return now
-            if now > deadline:
-                raise BenchError(f"{done} of {events} events were committed within {RUN_WITHIN_S:.0f} s")
-            await asyncio.sleep(POLL_S)
-    finally:
-        await connection.close()
-
-
-async def _check(here: Backends, work: Workload, prefix: str) -> None:
-    """See that the run did its work. Raises BenchError."""
-    connection = await asyncpg.connect(here.url(DATABASE))
-    try:
-        documents = await connection.fetchval("SELECT count(*) FROM scoring.documents")
-        parked = await connection.fetchval("SELECT count(*) FROM scoring.dead_letters")
-    finally:
-        await connection.close()
-    scores = here.broker.log_end(prefix + SCORES.name)
-    wrong = work.documents and documents != work.documents
-    if wrong or parked or not scores:
-        raise BenchError(
-            f"{documents} of {work.documents} documents, {parked} parked, {scores} scores announced"
-        )
 
 
 def _quix(here: Backends, work: Workload) -> Run:

@@ -22,3 +22,18 @@ def test_a_quick_scoring_benchmark_measures_one_worker_on_a_broker_of_its_own() 
     assert figures["scoring, 1 worker"]["median"] > 0
     assert figures["scoring, 1 worker"]["unit"] == "events/s"
     assert not result["targets"], "without its peer there is no ratio to hold to a target"
+
+
+def test_quick_benchmarks_of_scale_and_questions_measure_what_their_targets_name() -> None:
+    command = [sys.executable, "-m", "bench", "scale", "questions", "--quick", "--json"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=280, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    scale, questions = json.loads(done.stdout)["results"]
+    assert [target["limit"] for target in scale["targets"]] == [1.2]
+    assert [target["limit"] for target in questions["targets"]] == [10, 25, 25, 25, 250]
+    names = {figure["name"] for result in (scale, questions) for figure in result["figures"]}
+    assert names >= {target["figure"] for result in (scale, questions) for target in result["targets"]}
+    assert names >= {"stored in all", "write-ahead log of a response"}
