@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from cxloop_cli.generate import asyncapi, openapi, schemas, topic_files
+from cxloop_cli.generate import asyncapi, metrics_page, openapi, schemas, topic_files
 from cxloop_cli.generate.compatibility import breaking_changes
 from cxloop_cli.generate.settings_tables import with_settings
 
@@ -24,6 +24,7 @@ Written by `cxloop generate` from the code, checked by `cxloop generate --check`
 | [asyncapi.json](asyncapi.json) | AsyncAPI 3.0: every topic, its writers, keys and settings |
 | [schemas/](schemas) | JSON Schema of each event's data, by topic |
 | [../../deploy/topics/topics.yaml](../../deploy/topics/topics.yaml) | Topic definitions |
+| [../metrics.md](../metrics.md) | What each metric says |
 
 The settings tables in the services' READMEs are generated as well.
 """
@@ -69,6 +70,7 @@ def documents(root: Path) -> dict[str, str]:
     }
     built[README] = _ABOUT
     built[topic_files.PATH] = topic_files.topic_definitions()
+    built[metrics_page.PATH] = metrics_page.metrics_page()
     for name, service in openapi.services().items():
         built[f"{FOLDER}/{openapi.FOLDER}/{name}.json"] = _json(openapi.openapi(service))
         path = f"services/{name}/README.md"
