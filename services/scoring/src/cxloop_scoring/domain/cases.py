@@ -12,7 +12,6 @@ from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.observations import Observation
 
 CASE: Final = "case:"
-SOURCE: Final = "alerting"
 CLOSED_STATUSES: Final = frozenset({"resolved", "recovered", "not_recovered", "unverified"})
 """Statuses of a case that nobody works on any more."""
 
@@ -57,10 +56,10 @@ def case_document(case_id: str) -> str:
 
 
 def dimensions_said(rule: str, route: str, severity: str, owner: tuple[str, str]) -> dict[str, str | None]:
-    """Say what a case is filed under; a team or rota counts as the team, a person as the agent."""
+    """Say what a case is filed under: its owner's kind and id give a team or, of a person, an agent."""
     kind, id_ = owner
     said: dict[str, str | None] = {"rule": rule, "route": route, "severity": severity}
-    said["team"] = id_ if kind in {"team", "rota"} else None
+    said["team"] = id_ if kind == "team" else None
     said["agent"] = id_ if kind == "person" else None
     return said
 
@@ -84,7 +83,8 @@ def fold_case(facts: Facts) -> FoldedCase | None:
         due_at=next((v.due_at for v in reversed(versions) if v.due_at is not None), None),
         closed_at=closed_at,
         contacted_at=min((version.at for version in versions if version.contacted), default=None),
-        dimensions=filed_under(SOURCE, now.said),
+        # A case comes of a rule, not of a source.
+        dimensions=filed_under("", now.said)._replace(source=None),
     )
 
 

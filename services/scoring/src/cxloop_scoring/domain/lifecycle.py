@@ -1,10 +1,10 @@
 """Lifecycles: whether a customer is active or has left, and what their touchpoints were worth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cxloop_scoring.domain.dimensions import Dimensions, filed_under
+from cxloop_scoring.domain.dimensions import filed_under
 from cxloop_scoring.domain.facts import Facts, Touched
 from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.observations import Observation, customer_of
@@ -62,20 +62,32 @@ def state_shown(touchpoint: str, words: Words) -> int | None:
 
 
 def lifecycle_observations(lifecycle: Lifecycle, words: Words) -> list[Observation]:
-    """Give each change of state, at the touchpoint that shows it, and each amount with its currency."""
+    """Give each change of state, at the touchpoint that shows it, and each amount with its currency.
+
+    What is true at no time is no state: of several changes at one moment only the last is told, and none where
+    they come back to what was before. So the changes of an identifier are ordered by their times alone.
+    """
     found: list[Observation] = []
     state: int | None = None
+    changes: list[tuple[int, Touched]] = []
+    before: int | None = None
     for fact in lifecycle.touchpoints:
-        customer = customer_of(fact.identifiers).hash
-        shown = state_shown(fact.touchpoint, words)
-        if shown is not None and shown != state:
-            state = shown
-            found.append(Observation(_LIFECYCLE, shown, None, fact.at, customer, _filed(fact)))
         if fact.amount is not None:
-            found.append(Observation(_VALUE, fact.amount, None, fact.at, customer, _filed(fact)))
-    return found
+            said = {**fact.said, "currency": fact.currency}
+            found.append(_observed(_VALUE, fact.amount, fact, said))
+        shown = state_shown(fact.touchpoint, words)
+        if shown is None or shown == state:
+            continue
+        if changes and changes[-1][1].at == fact.at:
+            changes.pop()
+        else:
+            before = state
+        state = shown
+        if shown != before:
+            changes.append((shown, fact))
+    return found + [_observed(_LIFECYCLE, shown, fact, fact.said) for shown, fact in changes]
 
 
-def _filed(fact: Touched) -> Dimensions:
-    said = fact.said if fact.amount is None else {**fact.said, "currency": fact.currency}
-    return filed_under(fact.source, said)
+def _observed(metric: int, value: int, fact: Touched, said: Mapping[str, str | None]) -> Observation:
+    customer = customer_of(fact.identifiers).hash
+    return Observation(metric, value, None, fact.at, customer, filed_under(fact.source, said))
