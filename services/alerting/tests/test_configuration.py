@@ -7,7 +7,8 @@ import pytest
 
 from cxloop_alerting.config_files import check_rules, parse, read_sources
 from cxloop_alerting.domain.configuration import Configurations
-from cxloop_alerting.domain.parsing import ConfigurationError, Source, parse_configuration
+from cxloop_alerting.domain.parsing import parse_configuration
+from cxloop_common.configuration.reading import FaultyFilesError, Source
 
 RULES = "rules:\n  - {id: low, when: [band=low]}\n"
 ROUTES = "people: {ana: {}}\nfallback: person:ana\nroute: {}\n"
@@ -16,7 +17,7 @@ ROUTES = "people: {ana: {}}\nfallback: person:ana\nroute: {}\n"
 def complaints(rules: str = RULES, routes: str = ROUTES) -> list[str]:
     try:
         parse_configuration(Source("rules.yaml", rules), Source("routes.yaml", routes))
-    except ConfigurationError as error:
+    except FaultyFilesError as error:
         return [str(problem) for problem in error.problems]
     return []
 

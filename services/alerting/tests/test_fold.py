@@ -16,7 +16,8 @@ from cxloop_alerting.domain.entries import action_entry, tick_entry
 from cxloop_alerting.domain.facts import ActionKind, LogEntry, LogKind, ScoreFact, newest, unlogged
 from cxloop_alerting.domain.fold import fold, tick_id, wanted_timers
 from cxloop_alerting.domain.owners import Workload, assignments
-from cxloop_alerting.domain.parsing import Source, parse_configuration
+from cxloop_alerting.domain.parsing import parse_configuration
+from cxloop_common.configuration.reading import Source
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)

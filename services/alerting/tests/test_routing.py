@@ -12,8 +12,9 @@ import pytest
 
 from cxloop_alerting.domain.configuration import Configuration, Route
 from cxloop_alerting.domain.matchers import Matcher
-from cxloop_alerting.domain.parsing import Source, parse_configuration
+from cxloop_alerting.domain.parsing import parse_configuration
 from cxloop_alerting.domain.routing import find_route, matching
+from cxloop_common.configuration.reading import Source
 
 HERE = Path(__file__).parent
 VECTORS: list[dict[str, Any]] = json.loads((HERE / "routing_vectors.json").read_text(encoding="utf-8"))

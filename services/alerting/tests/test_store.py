@@ -10,8 +10,8 @@ import pytest
 
 from cxloop_alerting.domain.facts import score_fact
 from cxloop_alerting.domain.fold import fold
-from cxloop_alerting.domain.parsing import Source
 from cxloop_alerting.store.configs import ConfigurationStore
+from cxloop_common.configuration.reading import Source
 from cxloop_common.events import CloudEvent, JourneyChanged, ScoreRecorded
 
 Alerting = Any

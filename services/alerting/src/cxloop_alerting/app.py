@@ -19,7 +19,7 @@ def build(foundation: Foundation[AlertingSettings]) -> Components:
     try:
         rules, routes = config_files.read_sources(settings.rules_file, settings.routes_file)
         configuration = config_files.parse(rules, routes)
-    except config_files.ConfigurationError as error:
+    except config_files.FaultyFilesError as error:
         raise ConfigurationError(str(error)) from None
     for name, path in (("rules_file", settings.rules_file), ("routes_file", settings.routes_file)):
         if path is None:

@@ -4,10 +4,11 @@ from importlib import resources
 from pathlib import Path
 
 from cxloop_alerting.domain.configuration import Configuration
-from cxloop_alerting.domain.parsing import ConfigurationError, Source, parse_configuration
-from cxloop_alerting.domain.yaml_reader import Problem
+from cxloop_alerting.domain.parsing import parse_configuration
+from cxloop_common.configuration.files import read_source
+from cxloop_common.configuration.reading import FaultyFilesError, Problem, Source
 
-__all__ = ["ConfigurationError", "Problem", "check_rules", "parse", "read_sources"]
+__all__ = ["FaultyFilesError", "Problem", "check_rules", "parse", "read_sources"]
 
 _DEFAULTS = resources.files("cxloop_alerting") / "defaults"
 
@@ -15,7 +16,7 @@ _DEFAULTS = resources.files("cxloop_alerting") / "defaults"
 def read_sources(rules_path: Path | str | None, routes_path: Path | str | None) -> tuple[Source, Source]:
     """Read rules and routes; the built-in text stands in for a path that is None.
 
-    Raises ConfigurationError for files that cannot be read, both at once.
+    Raises FaultyFilesError for files that cannot be read, both at once.
     """
     problems: list[Problem] = []
     sources = [
@@ -23,12 +24,12 @@ def read_sources(rules_path: Path | str | None, routes_path: Path | str | None) 
         for path, default in ((rules_path, "rules.yaml"), (routes_path, "routes.yaml"))
     ]
     if problems:
-        raise ConfigurationError(problems)
+        raise FaultyFilesError(problems)
     return sources[0], sources[1]
 
 
 def parse(rules: Source, routes: Source) -> Configuration:
-    """Make the configuration of two texts. Raises ConfigurationError with everything that is wrong."""
+    """Make the configuration of two texts. Raises FaultyFilesError with everything that is wrong."""
     return parse_configuration(rules, routes)
 
 
@@ -36,7 +37,7 @@ def check_rules(rules_path: Path | str | None, routes_path: Path | str | None) -
     """Return what is wrong with the two files, in their order; empty for a configuration that would start."""
     try:
         parse(*read_sources(rules_path, routes_path))
-    except ConfigurationError as error:
+    except FaultyFilesError as error:
         return list(error.problems)
     return []
 
@@ -44,10 +45,4 @@ def check_rules(rules_path: Path | str | None, routes_path: Path | str | None) -
 def _read(path: Path | str | None, default: str, problems: list[Problem]) -> Source:
     if path is None:
         return Source(f"built-in {default}", (_DEFAULTS / default).read_text(encoding="utf-8"))
-    try:
-        return Source(str(path), Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        problems.append(Problem(str(path), 1, 1, "", f"cannot be read: {error.strerror}"))
-    except UnicodeDecodeError:
-        problems.append(Problem(str(path), 1, 1, "", "is not UTF-8 text"))
-    return Source(str(path), "")
+    return read_source(path, problems)

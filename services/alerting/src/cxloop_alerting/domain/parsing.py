@@ -1,6 +1,6 @@
 """`rules.yaml` and `routes.yaml` as text to a Configuration, or everything that is wrong with them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, cast, get_args
@@ -20,7 +20,7 @@ from cxloop_alerting.domain.configuration import (
     Team,
 )
 from cxloop_alerting.domain.matchers import Matcher, MatcherError, parse_matcher
-from cxloop_alerting.domain.yaml_reader import At, Problem, YamlReader
+from cxloop_common.configuration.reading import At, FaultyFilesError, Source, YamlReader
 from cxloop_common.identifiers import derive_id
 from cxloop_common.topics import ROUTE_NAME
 
@@ -30,30 +30,14 @@ _RULE_KEYS: Final = ("id", "on", "when", "unless", "severity", "raise")
 _ROUTE_KEYS: Final = ("name", "match", "owner", "chain", "deadlines", "continue", "copy", "routes")
 
 
-class ConfigurationError(Exception):
-    """The files do not make a configuration; one line a problem."""
-
-    def __init__(self, problems: Collection[Problem]) -> None:
-        self.problems = tuple(sorted(problems))
-        super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file's name, as complaints show it, and its text."""
-
-    name: str
-    text: str
-
-
 def parse_configuration(rules: Source, routes: Source) -> Configuration:
-    """Read both files. Raises ConfigurationError with all problems of both."""
+    """Read both files. Raises FaultyFilesError with all problems of both."""
     rules_reader, routes_reader = YamlReader(rules.name), YamlReader(routes.name)
     parsed_rules = _Rules(rules_reader).read(rules.text)
     configuration = _Routes(routes_reader).read(routes.text)
     problems = rules_reader.problems + routes_reader.problems
     if problems or configuration is None:
-        raise ConfigurationError(problems)
+        raise FaultyFilesError(problems)
     return replace(
         configuration,
         digest=derive_id(rules.text, routes.text),

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from cxloop_alerting.domain.configuration import Configuration, Configurations
-from cxloop_alerting.domain.parsing import Source, parse_configuration
+from cxloop_alerting.domain.parsing import parse_configuration
+from cxloop_common.configuration.reading import Source
 from cxloop_common.identifiers import derive_id
 from cxloop_common.telemetry import get_logger
 

@@ -1,10 +1,11 @@
 """Reading YAML by hand, so that every complaint names file, line and column, and all of them come at once."""
 
+import contextlib
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from io import StringIO
 from typing import Any, Final, TypeVar, cast
 
@@ -14,6 +15,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 _DURATION: Final = re.compile(r"(?P<count>[1-9]\d{0,5})(?P<unit>[smhd])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_AMOUNT: Final = re.compile(r"(?P<whole>\d{1,9})(?:\.(?P<part>\d{1,2}))?", re.ASCII)
 _TAG: Final = "tag:yaml.org,2002:"
 _DEEPEST: Final = 40
 ValueT = TypeVar("ValueT", bound=str)
@@ -34,6 +37,22 @@ class Problem:
         place = f"{self.file}:{self.line}:{self.column}: "
         hint = f"; did you mean {self.nearest}?" if self.nearest else ""
         return f"{place}{self.path + ': ' if self.path else ''}{self.reason}{hint}"
+
+
+class FaultyFilesError(Exception):
+    """Files do not make a configuration; one line a problem, in the order of the files."""
+
+    def __init__(self, problems: Collection[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file's name, as complaints show it, and its text."""
+
+    name: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +163,33 @@ class YamlReader:
             self.complain(at, "expected a duration: a whole number above 0 and s, m, h or d, such as 30m")
             return None
         return timedelta(**{_UNITS[form["unit"]]: int(form["count"])})
+
+    def texts(self, at: At) -> list[str]:
+        """Return one text, or each of a list."""
+        items = self.sequence(at) if isinstance(at.node, SequenceNode) else [at]
+        return [text for item in items if (text := self.text(item)) is not None]
+
+    def day(self, at: At) -> date | None:
+        """Return a date such as `2026-12-24`."""
+        text = self.text(at)
+        if text is None:
+            return None
+        if _DATE.fullmatch(text):
+            with contextlib.suppress(ValueError):
+                return date.fromisoformat(text)
+        self.complain(at, "expected a date that exists, such as 2026-12-24")
+        return None
+
+    def hundredths(self, at: At) -> int | None:
+        """Return an amount of 0 or more with two decimals at most, such as `4.50`, in hundredths."""
+        text = self.text(at)
+        if text is None:
+            return None
+        form = _AMOUNT.fullmatch(text)
+        if form is None:
+            self.complain(at, "expected an amount of 0 or more with two decimals at most, such as 4.50")
+            return None
+        return int(form["whole"]) * 100 + int((form["part"] or "").ljust(2, "0"))
 
     def choice(self, at: At, choices: Collection[ValueT], what: str) -> ValueT | None:
         """Return one of the `choices`."""

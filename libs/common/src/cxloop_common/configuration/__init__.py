@@ -1,0 +1,1 @@
+"""Configuration files: YAML with positions, complaints all at once, and the files that services share."""
