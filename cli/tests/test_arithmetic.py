@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cxloop_cli.demo import arithmetic
+from cxloop_cli.demo import arithmetic, outcomes, statistics
 from cxloop_cli.demo.stories import Answer, Assignment, Message, Person, Stories, Ticket, Turn, Visit
 
 END = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -41,42 +41,41 @@ def test_nps_and_its_interval_are_those_of_the_published_vectors(
     answers: tuple[int, int, int], value: float, low: float, high: float
 ) -> None:
     promoters, passives, detractors = answers
-    figure = arithmetic.net_promoter([9] * promoters + [7] * passives + [6] * detractors)
+    figure = statistics.net_promoter([9] * promoters + [7] * passives + [6] * detractors)
     assert figure.value == pytest.approx(value)
     assert (figure.ci_low, figure.ci_high) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01))
 
 
 def test_a_share_has_the_interval_of_wilson() -> None:
-    figure = arithmetic.share([True] * 70 + [False] * 30)
+    figure = statistics.share([True] * 70 + [False] * 30)
     assert (figure.value, figure.n, figure.status) == (70, 100, "ok")
     assert (figure.ci_low, figure.ci_high) == (pytest.approx(60.42, abs=0.01), pytest.approx(78.11, abs=0.01))
-    few = arithmetic.share([True] * 4 + [False])
+    few = statistics.share([True] * 4 + [False])
     assert (few.ci_low, few.ci_high) == (pytest.approx(37.55, abs=0.01), pytest.approx(96.38, abs=0.01))
     assert few.status == "low_confidence"
 
 
 @pytest.mark.parametrize(("degrees", "point"), [(1, 12.706205), (4, 2.776445), (9, 2.262157), (29, 2.045230)])
 def test_students_t_is_that_of_the_printed_tables(degrees: int, point: float) -> None:
-    assert arithmetic.student_t(degrees) == pytest.approx(point, abs=1e-5)
+    assert statistics.student_t(degrees) == pytest.approx(point, abs=1e-5)
 
 
-def test_a_mean_has_students_interval_and_a_top_box() -> None:
+def test_a_mean_has_students_interval() -> None:
     # 4, 5, 6, 7, 3: mean 5, variance 2.5, so the half width is 2.776445 * sqrt(2.5 / 5).
-    figure = arithmetic.mean([4, 5, 6, 7, 3])
+    figure = statistics.mean([4, 5, 6, 7, 3])
     assert figure.value == 5
     assert figure.ci_high == pytest.approx(5 + 2.776445 * 0.5**0.5, abs=1e-5)
-    assert figure.top_box == 60
 
 
 def test_a_median_lies_between_order_statistics() -> None:
-    assert [arithmetic.median_rank(n) for n in (5, 6, 8, 9, 17, 20)] == [0, 1, 1, 2, 5, 6]
-    figure = arithmetic.durations([60, 10, 20, 30, 40, 50])
-    assert (figure.value, figure.p90, figure.ci_low, figure.ci_high) == (35, 55, 10, 60)
-    assert arithmetic.durations([1, 2, 3, 4, 5]).ci_low is None
+    assert [statistics.median_rank(n) for n in (5, 6, 8, 9, 17, 20)] == [0, 1, 1, 2, 5, 6]
+    figure = statistics.durations([60, 10, 20, 30, 40, 50])
+    assert (figure.value, figure.extra["p90"], figure.ci_low, figure.ci_high) == (35, 55, 10, 60)
+    assert statistics.durations([1, 2, 3, 4, 5]).ci_low is None
 
 
 def test_fewer_than_five_are_counted_and_withheld() -> None:
-    figure = arithmetic.net_promoter([9, 9, 2, 8])
+    figure = statistics.net_promoter([9, 9, 2, 8])
     assert (figure.value, figure.ci_low, figure.n, figure.status) == (None, None, 4, "suppressed")
 
 
@@ -87,9 +86,9 @@ def test_only_a_public_reply_of_a_person_is_a_first_response() -> None:
         Message(start + timedelta(minutes=2), "agent", public=False),
         Message(start + timedelta(minutes=12), "agent"),
     )
-    assert arithmetic.first_response(one) == (start + timedelta(minutes=12), 720)
-    assert arithmetic.first_response(dataclasses.replace(one, opened_by="agent")) is None
-    assert arithmetic.first_response(ticket()) is None
+    assert arithmetic.first_responses(one) == [(start + timedelta(minutes=12), 720)]
+    assert arithmetic.first_responses(dataclasses.replace(one, opened_by="agent")) == []
+    assert arithmetic.first_responses(ticket()) == []
 
 
 def test_a_reopened_ticket_resolves_twice_and_an_unsolved_one_never() -> None:
@@ -114,8 +113,8 @@ def test_a_changed_answer_counts_once_at_its_last_word() -> None:
     answer = Answer("1", ANA, "csat", 5, ago(hours=1), before=(ago(hours=2), 1))
     stories = told(answers=(answer,))
     assert arithmetic.scorecard(stories)["csat"].n == 1
-    assert arithmetic.timeline(ANA, stories) == [(ago(hours=1), "survey_response")]
-    assert arithmetic.cases(stories) == []
+    assert outcomes.timeline(ANA, stories) == [(ago(hours=1), "survey_response")]
+    assert outcomes.cases(stories) == []
 
 
 def test_a_timeline_is_newest_first_and_of_one_customer() -> None:
@@ -127,9 +126,9 @@ def test_a_timeline_is_newest_first_and_of_one_customer() -> None:
     )
     visits = (Visit("v1", ANA, "purchase", ago(days=3), 5.0), Visit("v2", BEN, "usage", ago(days=1)))
     stories = told(tickets=(one,), visits=visits)
-    kinds = [kind for _, kind in arithmetic.timeline(ANA, stories)]
+    kinds = [kind for _, kind in outcomes.timeline(ANA, stories)]
     assert kinds == ["ticket_solved", "ticket_note", "ticket_assigned", "ticket_created", "touchpoint"]
-    assert arithmetic.identifiers(ANA, stories) == {
+    assert outcomes.identifiers(ANA, stories) == {
         "email:ana@example.com",
         "user:u-1",
         "zendesk.requester:11",
@@ -144,7 +143,7 @@ def test_two_low_scores_of_one_rule_are_one_case_and_old_ones_none() -> None:
         Answer("4", BEN, "ces", 3, ago(days=8)),
         Answer("5", ANA, "nps", 0, ago(days=1)),
     )
-    found = {(case.person.name, case.rule): case for case in arithmetic.cases(told(answers=answers))}
+    found = {(case.person.name, case.rule): case for case in outcomes.cases(told(answers=answers))}
     assert found.keys() == {
         ("Ben", "bad-contact"),
         ("Ben", "unhappy-customer"),

@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cxloop_cli.demo import arithmetic, showing
-from cxloop_cli.demo.arithmetic import Figure
+from cxloop_cli.demo import arithmetic, outcomes, showing
 from cxloop_cli.demo.command import SEED
 from cxloop_cli.demo.comparing import compare, newest_alert
 from cxloop_cli.demo.playing import Alert, Json, Observed, Posted
 from cxloop_cli.demo.running import Run
 from cxloop_cli.demo.schedule import Scenario, scenario
 from cxloop_cli.demo.senders import SOURCES
+from cxloop_cli.demo.statistics import Figure
 
 END = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SCENARIO = scenario(SEED, END)
-EXPERIENCE = ("nps", "csat", "ces")
+EXPERIENCE = {"nps", "csat", "ces", "ces_v1", "response_rate", "sentiment"}
+OUTCOME = {"retention", "churn", "closed_loop_rate", "recovery_rate", "recovery_lift", "revenue_at_risk"}
 
 
 def iso(at: datetime) -> str:
@@ -29,9 +30,7 @@ def iso(at: datetime) -> str:
 
 def answered(figure: Figure, **more: Any) -> Json:
     written: Json = {name: getattr(figure, name) for name in ("value", "n", "ci_low", "ci_high", "status")}
-    for name in ("p90", "top_box"):
-        if getattr(figure, name) is not None:
-            written[name] = getattr(figure, name)
+    written |= figure.extra
     units = {"csat": "percent", "ces": "score", "nps": "points", "reopen_rate": "percent"}
     return {**written, "unit": units.get(more.get("metric", ""), "seconds"), **more}
 
@@ -48,8 +47,8 @@ def right_answers() -> Observed:
         person.email: [
             {
                 "customer_id": f"cus_{person.user}",
-                "identifiers": sorted(arithmetic.identifiers(person, stories)),
-                "touchpoints": len(arithmetic.timeline(person, stories)),
+                "identifiers": sorted(outcomes.identifiers(person, stories)),
+                "touchpoints": len(outcomes.timeline(person, stories)),
             }
         ]
         for person in stories.people
@@ -68,7 +67,7 @@ def right_answers() -> Observed:
             "opened_at": iso(END),
             "due_at": iso(END + timedelta(seconds=want.acknowledge_within_s)),
         }
-        for number, want in enumerate(arithmetic.cases(stories))
+        for number, want in enumerate(outcomes.cases(stories))
     ]
     alerts = [
         Alert(topic, 0, version, 0.0, {}, {**case, "version": version, "change": "opened"})
@@ -89,8 +88,9 @@ def right_answers() -> Observed:
             ]
         },
         scorecard={
-            "service": [one for one in figures if one["metric"] not in EXPERIENCE],
+            "service": [one for one in figures if one["metric"] not in EXPERIENCE | OUTCOME],
             "experience": [one for one in figures if one["metric"] in EXPERIENCE],
+            "outcome": [one for one in figures if one["metric"] in OUTCOME],
         },
         nps_by_segment=groups(arithmetic.nps_by_segment(stories)),
         first_response_by_team=groups(arithmetic.first_response_by_team(stories)),
@@ -100,7 +100,7 @@ def right_answers() -> Observed:
         customers=customers,
         timeline=[
             {"at": iso(at), "kind": kind, "source": "shop", "summary": kind}
-            for at, kind in arithmetic.timeline(stories.people[0], stories)
+            for at, kind in outcomes.timeline(stories.people[0], stories)
         ],
         cases=cases,
         alerts=alerts,
@@ -133,7 +133,7 @@ def bend(what: str) -> Callable[[Observed], object]:
         "a 90th percentile that is missing": lambda o: o.scorecard["service"][0].pop("p90"),
         "another n": lambda o: o.scorecard["service"][1].update(n=99),
         "too sure of it": lambda o: o.scorecard["service"][1].update(status="ok"),
-        "a metric nobody worked out": lambda o: o.scorecard["service"].append({"metric": "backlog"}),
+        "a metric nobody worked out": lambda o: o.scorecard["service"].append({"metric": "mood"}),
         "a group too many": lambda o: o.nps_by_segment["groups"].append({"key": "vip"}),
         "a slower team": lambda o: o.first_response_by_team["groups"][0].update(value=1.0),
         "two customers for one email": lambda o: next(iter(o.customers.values())).append(

@@ -1,91 +1,96 @@
-"""What the services must answer, computed from the stories alone.
+"""What the services must answer, computed from the stories alone: the definitions of the metrics.
 
-Nothing here is taken from the services: definitions come from the metric formulas, statistics are worked out
-again (Student's t by integrating its density), and times are compared one by one instead of in buckets.
+Nothing here is taken from the services; times are compared one by one instead of in buckets.
 """
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from cxloop_cli.demo.stories import Answer, Message, Metric, Person, Stories, Ticket, Turn
+from cxloop_cli.demo.outcomes import LOW
+from cxloop_cli.demo.statistics import Figure, durations, judged, mean, net_promoter, percent, share
+from cxloop_cli.demo.stories import Assignment, Message, Metric, Person, Stories, Ticket, Turn, Visit
 
 WINDOW: Final = timedelta(days=30)
-OPENS_WITHIN: Final = timedelta(days=7)
-HISTOGRAM_ERROR: Final = 1 / 128
-"""Durations are kept in bins whose middle lies within 1/128 of every value in them."""
-ROUNDING: Final = 1e-5
-_SUPPRESSED: Final = 5
-_LOW_CONFIDENCE: Final = 30
-_Z: Final = 1.959963984540054
-_RULES: Final[dict[Metric, str]] = {"nps": "unhappy-customer", "csat": "bad-contact", "ces": "hard-checkout"}
-_LOW: Final[dict[Metric, int]] = {"nps": 6, "csat": 2, "ces": 3}
+REPEATED_WITHIN: Final = timedelta(days=7)
 _GOOD: Final[dict[Metric, int]] = {"nps": 9, "csat": 4, "ces": 5}
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One metric over the window, with how far an answer may be off (a share of the figure)."""
-
-    value: float | None
-    n: int
-    ci_low: float | None
-    ci_high: float | None
-    status: str
-    p90: float | None = None
-    """Of times alone, in seconds."""
-    top_box: float | None = None
-    """Of means alone, in percent."""
-    tolerance: float = ROUNDING
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedCase:
-    """A case that must be there. Who of a team gets it is the service's choice, so owners are several."""
-
-    person: Person
-    rule: str
-    severity: str
-    route: str
-    owners: frozenset[str]
-    metric: Metric
-    value: int
-    """The latest of its scores."""
-    acknowledge_within_s: float
-
-
-# Metrics
 
 
 def scorecard(stories: Stories) -> dict[str, Figure]:
     """Work out every figure of the scorecard over the 30 days before the end."""
-    since, until = stories.end - WINDOW, stories.end
+    return {**_experience(stories), **_service(stories), **_outcome(stories)}
 
-    def inside(at: datetime) -> bool:
-        return since <= at < until
 
+def _inside(stories: Stories, at: datetime) -> bool:
+    return stories.end - WINDOW <= at < stories.end
+
+
+def _experience(stories: Stories) -> dict[str, Figure]:
     answers = {
-        metric: [a.score for a in stories.answers if a.metric == metric and inside(a.at)] for metric in _GOOD
+        metric: [a.score for a in stories.answers if a.metric == metric and _inside(stories, a.at)]
+        for metric in _GOOD
     }
-    first_solves = [(solved[0], ticket) for ticket in stories.tickets if (solved := solves(ticket))]
-    first_solves = [(at, ticket) for at, ticket in first_solves if inside(at)]
-    replies = [reply for ticket in stories.tickets if (reply := first_response(ticket)) is not None]
-    ends = [
-        (at, ticket) for ticket in stories.tickets if (at := last_solve(ticket)) is not None and inside(at)
-    ]
-    created = sum(inside(ticket.opened_at) for ticket in stories.tickets)
+    easy = percent([score >= _GOOD["ces"] for score in answers["ces"]])
     return {
         "nps": net_promoter(answers["nps"]),
         "csat": share([score >= _GOOD["csat"] for score in answers["csat"]]),
-        "ces": mean(answers["ces"]),
-        "first_response_time": durations([took for at, took in replies if inside(at)]),
-        "first_resolution_time": durations([_seconds(at, ticket) for at, ticket in first_solves]),
+        "ces": mean(answers["ces"], {"top_box": easy}),
+        # The demo's senders ask no other questions, and tell of no survey before it is answered.
+        "ces_v1": mean([], {"top_box": None}),
+        "response_rate": share([]),
+    }
+
+
+def _service(stories: Stories) -> dict[str, Figure]:
+    tickets = stories.tickets
+    created = [ticket for ticket in tickets if _inside(stories, ticket.opened_at)]
+    solved = [t for t in tickets if solves(t) and _inside(stories, solves(t)[0])]
+    ends = [(at, t) for t in tickets if (at := last_solve(t)) is not None and _inside(stories, at)]
+    moves = [handoffs(ticket) for ticket in created]
+    waits = [
+        [(at, took) for at, took in told(ticket) if _inside(stories, at)]
+        for told in (first_responses, next_responses)
+        for ticket in tickets
+    ]
+    first, later = waits[: len(tickets)], waits[len(tickets) :]
+    contacts = [(at, ticket) for ticket in tickets if (at := contact(ticket)) is not None]
+    return {
+        "first_response_time": durations([took for found in first for _, took in found]),
+        "next_response_time": durations([took for found in later for _, took in found]),
+        "first_resolution_time": durations([_seconds(solves(ticket)[0], ticket) for ticket in solved]),
         "full_resolution_time": durations([_seconds(at, ticket) for at, ticket in ends]),
-        "reopen_rate": share([is_reopened(ticket) for _, ticket in first_solves]),
-        "ticket_volume": _judged(float(created) if created else None, created, None),
+        "reopen_rate": share([is_reopened(ticket) for ticket in solved]),
+        "first_contact_resolution": _first_contact(stories, solved, contacts),
+        "repeat_contact_rate": share(
+            [is_repeated(at, ticket, contacts) for at, ticket in contacts if _inside(stories, at)]
+        ),
+        "handoffs": mean(moves, {"two_or_more": percent([count >= 2 for count in moves])}),  # noqa: PLR2004  # as named
+        "escalation_rate": share([False for _ in created]),
+        "handle_time": durations([]),
+        "ticket_volume": judged(float(len(created)) if created else None, len(created), None),
+        "backlog": _backlog(stories),
+    }
+
+
+def _first_contact(stories: Stories, solved: list[Ticket], contacts: list[tuple[datetime, Ticket]]) -> Figure:
+    settled = [settles_at_once(ticket, contacts) for ticket in solved]
+    fresh = sum(solves(ticket)[0] > stories.end - REPEATED_WITHIN for ticket in solved)
+    return share(settled, {"provisional": float(fresh)})
+
+
+def _backlog(stories: Stories) -> Figure:
+    open_now = [t for t in stories.tickets if t.opened_at < stories.end and last_solve(t) is None]
+    return judged(float(len(open_now)), len(open_now), None)
+
+
+def _outcome(stories: Stories) -> dict[str, Figure]:
+    since, until = stories.end - WINDOW, stories.end
+    cohort = [person for person in stories.people if is_active(person, stories, since)]
+    kept = [is_active(person, stories, until) for person in cohort]
+    return {
+        "retention": share(kept),
+        "churn": share([not stays for stays in kept]),
     }
 
 
@@ -93,7 +98,7 @@ def nps_by_segment(stories: Stories) -> dict[str, Figure]:
     """NPS for each segment."""
     found: dict[str, list[int]] = {}
     for answer in stories.answers:
-        if answer.metric == "nps" and stories.end - WINDOW <= answer.at < stories.end:
+        if answer.metric == "nps" and _inside(stories, answer.at):
             found.setdefault(answer.person.segment, []).append(answer.score)
     return {segment: net_promoter(scores) for segment, scores in found.items()}
 
@@ -102,10 +107,13 @@ def first_response_by_team(stories: Stories) -> dict[str, Figure]:
     """First response time for each team."""
     found: dict[str, list[float]] = {}
     for ticket in stories.tickets:
-        reply = first_response(ticket)
-        if reply is not None and stories.end - WINDOW <= reply[0] < stories.end:
-            found.setdefault(ticket.team, []).append(reply[1])
+        for at, took in first_responses(ticket):
+            if _inside(stories, at):
+                found.setdefault(ticket.team, []).append(took)
     return {team: durations(taken) for team, taken in found.items()}
+
+
+# One ticket
 
 
 def solves(ticket: Ticket) -> list[datetime]:
@@ -125,180 +133,77 @@ def is_reopened(ticket: Ticket) -> bool:
     return any(before == "solved" and after == "open" for before, after in pairwise(turns))
 
 
-def first_response(ticket: Ticket) -> tuple[datetime, float] | None:
-    """When a person first answered in public, and after how many seconds; None where nobody asked or answered."""
-    if ticket.opened_by == "agent":
-        return None
+def waits(ticket: Ticket) -> Iterator[tuple[datetime, float]]:
+    """When a person answered the customer in public, and after how many seconds, each time."""
+    waiting = ticket.opened_at if ticket.opened_by == "customer" else None
     for step in ticket.steps:
-        if isinstance(step, Message) and step.author == "agent" and step.public:
-            return step.at, (step.at - ticket.opened_at).total_seconds()
-    return None
+        if not isinstance(step, Message) or not step.public:
+            continue
+        if step.author == "customer" and waiting is None:
+            waiting = step.at
+        elif step.author == "agent" and waiting is not None:
+            yield step.at, (step.at - waiting).total_seconds()
+            waiting = None
+
+
+def first_responses(ticket: Ticket) -> list[tuple[datetime, float]]:
+    """Give the first answer; none where nobody asked or answered, or where an agent began."""
+    return [] if ticket.opened_by == "agent" else list(waits(ticket))[:1]
+
+
+def next_responses(ticket: Ticket) -> list[tuple[datetime, float]]:
+    """Give the answers after the first."""
+    return list(waits(ticket))[len(first_responses(ticket)) :]
+
+
+def inbound(ticket: Ticket) -> list[datetime]:
+    """When the customer wrote, each time."""
+    written = [s.at for s in ticket.steps if isinstance(s, Message) and s.author == "customer" and s.public]
+    return [ticket.opened_at, *written] if ticket.opened_by == "customer" else written
+
+
+def contact(ticket: Ticket) -> datetime | None:
+    """When the customer wrote first; None where they never did."""
+    return min(inbound(ticket), default=None)
+
+
+def handoffs(ticket: Ticket) -> int:
+    """How often a ticket went from one agent to another."""
+    agents = [step.agent for step in ticket.steps if isinstance(step, Assignment)]
+    return sum(before != after for before, after in pairwise(agents))
 
 
 def _seconds(at: datetime, ticket: Ticket) -> float:
     return (at - ticket.opened_at).total_seconds()
 
 
-# Statistics
+# One customer; every ticket of the demo has the same contact type
 
 
-def _judged(
-    value: float | None,
-    n: int,
-    interval: tuple[float, float] | None,
-    *,
-    p90: float | None = None,
-    top_box: float | None = None,
-    tolerance: float = ROUNDING,
-) -> Figure:
-    if n < _SUPPRESSED:
-        return Figure(None, n, None, None, "suppressed", None, None, tolerance)
-    status = "low_confidence" if n < _LOW_CONFIDENCE else "ok"
-    low, high = interval if interval is not None else (None, None)
-    return Figure(value, n, low, high, status, p90, top_box, tolerance)
-
-
-def net_promoter(scores: Sequence[int]) -> Figure:
-    """Promoters (9-10) minus detractors (0-6) in points, with the adjusted Wald interval."""
-    n = len(scores)
-    promoters, detractors = (
-        sum(score >= _GOOD["nps"] for score in scores),
-        sum(score <= _LOW["nps"] for score in scores),
+def is_repeated(at: datetime, ticket: Ticket, contacts: list[tuple[datetime, Ticket]]) -> bool:
+    """Whether the customer had another ticket in the seven days before."""
+    return any(
+        other.person == ticket.person and other.id != ticket.id and at - REPEATED_WITHIN <= earlier < at
+        for earlier, other in contacts
     )
-    if n == 0:
-        return _judged(None, 0, None)
-    p, d = (promoters + 0.75) / (n + 3), (detractors + 0.75) / (n + 3)
-    half = _Z * math.sqrt((p + d - (p - d) * (p - d)) / (n + 3))
-    interval = (max(-100.0, (p - d - half) * 100), min(100.0, (p - d + half) * 100))
-    return _judged((promoters - detractors) / n * 100, n, interval)
 
 
-def share(outcomes: Sequence[bool]) -> Figure:
-    """Share of yes in percent, with the Wilson interval as the roots of its quadratic."""
-    n, yes = len(outcomes), sum(outcomes)
-    if n == 0:
-        return _judged(None, 0, None)
-    # (p - x)^2 = z^2 x (1 - x) / n, solved for x.
-    a, b, c = 1 + _Z * _Z / n, -(2 * yes / n + _Z * _Z / n), (yes / n) ** 2
-    root = math.sqrt(max(0.0, b * b - 4 * a * c))
-    return _judged(100 * yes / n, n, (100 * (-b - root) / (2 * a), 100 * (-b + root) / (2 * a)))
-
-
-def mean(scores: Sequence[int]) -> Figure:
-    """Mean with Student's interval, and the share of 5-7 in percent."""
-    n = len(scores)
-    if n < 2:  # noqa: PLR2004  # a spread needs two
-        return _judged(float(scores[0]) if scores else None, n, None)
-    middle = math.fsum(scores) / n
-    spread = math.sqrt(math.fsum((score - middle) ** 2 for score in scores) / (n - 1))
-    half = student_t(n - 1) * spread / math.sqrt(n)
-    top = 100 * sum(score >= _GOOD["ces"] for score in scores) / n
-    return _judged(middle, n, (middle - half, middle + half), top_box=top)
-
-
-def durations(seconds: Iterable[float]) -> Figure:
-    """Median and 90th percentile in seconds, with the interval of the median by order statistics."""
-    ordered = sorted(seconds)
-    n = len(ordered)
-    if n == 0:
-        return _judged(None, 0, None)
-    rank = median_rank(n)
-    interval = (ordered[rank - 1], ordered[n - rank]) if rank else None
-    return _judged(quantile(ordered, 0.5), n, interval, p90=quantile(ordered, 0.9), tolerance=HISTOGRAM_ERROR)
-
-
-def quantile(ordered: Sequence[float], q: float) -> float:
-    """Give the quantile of sorted values, linear between neighbours."""
-    position = q * (len(ordered) - 1)
-    low, high = ordered[math.floor(position)], ordered[math.ceil(position)]
-    return low + (high - low) * (position - math.floor(position))
-
-
-def median_rank(n: int) -> int:
-    """Give the greatest rank whose order statistic lies below the median with at least 97.5 %; 0 where none does."""
-    below, rank = 0.0, 0
-    while (below := below + math.comb(n, rank) / 2**n) <= 0.025:  # noqa: PLR2004  # half of 5 %
-        rank += 1
-    return rank
-
-
-def student_t(degrees: int) -> float:
-    """Give the 97.5 % point of Student's t: Simpson's rule over its density, and bisection."""
-    scale = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(degrees * math.pi)
-
-    def density(x: float) -> float:
-        return scale * (1 + x * x / degrees) ** (-(degrees + 1) / 2)
-
-    def half_below(x: float, steps: int = 4000) -> float:
-        width = x / steps
-        inner = math.fsum((4 if i % 2 else 2) * density(i * width) for i in range(1, steps))
-        return (density(0) + inner + density(x)) * width / 3
-
-    low, high = 0.0, 20.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if half_below(middle) < 0.475 else (low, middle)  # noqa: PLR2004  # half of 95 %
-    return (low + high) / 2
-
-
-# Customers
-
-
-def identifiers(person: Person, stories: Stories) -> set[str]:
-    """Give every identifier that some sender told of a customer, as the services write it."""
-    known = {f"email:{person.email}", f"user:{person.user}", f"zendesk.requester:{person.requester}"}
-    if any(answer.person == person and answer.metric != "ces" for answer in stories.answers):
-        known.add(f"delighted.person:{person.respondent}")
-    return known
-
-
-def timeline(person: Person, stories: Stories) -> list[tuple[datetime, str]]:
-    """When what happened to a customer, newest first; equal times by kind."""
-    found: list[tuple[datetime, str]] = []
-    for ticket in stories.tickets:
-        if ticket.person == person:
-            found.append((ticket.opened_at, "ticket_created"))
-            found += [(step.at, _kind(step)) for step in ticket.steps]
-    # An answer that was changed is one answer, at the time of the change.
-    found += [(answer.at, "survey_response") for answer in stories.answers if answer.person == person]
-    found += [(visit.at, "touchpoint") for visit in stories.visits if visit.person == person]
-    return sorted(found, reverse=True)
-
-
-def _kind(step: object) -> str:
-    if isinstance(step, Turn):
-        return f"ticket_{step.status}"
-    if isinstance(step, Message):
-        return "ticket_replied" if step.public else "ticket_note"
-    return "ticket_assigned"
-
-
-# Cases
-
-
-def cases(stories: Stories) -> list[ExpectedCase]:
-    """Give the cases that the demo's rules and routes must have opened, one a customer and rule."""
-    low: dict[tuple[str, str], list[Answer]] = {}
-    for answer in stories.answers:
-        if answer.score <= _LOW[answer.metric] and stories.end - answer.at < OPENS_WITHIN:
-            low.setdefault((answer.person.email, _RULES[answer.metric]), []).append(answer)
-    return [
-        _case(rule, sorted(answers, key=lambda answer: answer.at))
-        for (_, rule), answers in sorted(low.items())
-    ]
-
-
-def _case(rule: str, answers: Sequence[Answer]) -> ExpectedCase:
-    latest = answers[-1]
-    business = latest.person.segment == "business"
-    severity = {"nps": "urgent" if business else "high", "csat": "medium", "ces": "low"}[latest.metric]
-    if latest.metric == "ces" and any(answer.wants_contact for answer in answers):
-        severity = "medium"
-    route, owners, hours = "care", frozenset({"Ben Okafor", "Lea Novak"}), 4
-    if business:
-        route, owners, hours = "key-accounts", frozenset({"Mia Berg"}), 1
-    elif latest.metric == "ces":
-        route, owners = "checkout", frozenset({"Lea Novak"})
-    return ExpectedCase(
-        latest.person, rule, severity, route, owners, latest.metric, latest.score, hours * 3600.0
+def settles_at_once(ticket: Ticket, contacts: list[tuple[datetime, Ticket]]) -> bool:
+    """Whether one message was enough: nothing reopened, and no other ticket in the seven days after."""
+    solved = solves(ticket)[0]
+    again = any(
+        other.person == ticket.person and other.id != ticket.id and solved < later <= solved + REPEATED_WITHIN
+        for later, other in contacts
     )
+    return len(inbound(ticket)) == 1 and not is_reopened(ticket) and not again
+
+
+def is_active(person: Person, stories: Stories, at: datetime) -> bool:
+    """Whether somebody was a customer just before a time: the last thing they did was not to leave."""
+    mine: list[Visit] = [visit for visit in stories.visits if visit.person == person and visit.at < at]
+    return bool(mine) and max(mine, key=lambda visit: visit.at).touchpoint != "cancellation"
+
+
+def low_scores(stories: Stories) -> int:
+    """How many answers of the window are in the low band."""
+    return sum(a.score <= LOW[a.metric] for a in stories.answers if _inside(stories, a.at))

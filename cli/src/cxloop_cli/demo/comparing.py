@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from cxloop_cli.demo import arithmetic
-from cxloop_cli.demo.arithmetic import ExpectedCase, Figure
+from cxloop_cli.demo import arithmetic, outcomes
+from cxloop_cli.demo.outcomes import ExpectedCase
 from cxloop_cli.demo.playing import Alert, Json, Observed, Posted
 from cxloop_cli.demo.schedule import Scenario
 from cxloop_cli.demo.senders import SOURCES
+from cxloop_cli.demo.statistics import Figure
 from cxloop_common.topics import ALERTS, route_topic
 
 
@@ -43,7 +44,7 @@ def compare(scenario: Scenario, posted: Posted, observed: Observed) -> Compariso
     _deliveries(result, scenario, posted, observed)
     _metrics(result, scenario, observed)
     _customers(result, scenario, observed)
-    _cases(result, arithmetic.cases(scenario.stories), observed)
+    _cases(result, outcomes.cases(scenario.stories), observed)
     return result
 
 
@@ -69,7 +70,11 @@ def _deliveries(result: Comparison, scenario: Scenario, posted: Posted, observed
 
 def _metrics(result: Comparison, scenario: Scenario, observed: Observed) -> None:
     expected = arithmetic.scorecard(scenario.stories)
-    got = {one["metric"]: one for side in ("service", "experience") for one in observed.scorecard[side]}
+    got = {
+        one["metric"]: one
+        for side in ("service", "experience", "outcome")
+        for one in observed.scorecard[side]
+    }
     # A metric that the arithmetic does not know is a difference too: nothing is shown unchecked.
     result.same("metrics on the scorecard", sorted(expected), sorted(got))
     for name, figure in expected.items():
@@ -95,10 +100,8 @@ def _figure(result: Comparison, name: str, expected: Figure, got: Mapping[str, A
     result.same(f"{name} status", expected.status, got["status"])
     for part in ("value", "ci_low", "ci_high"):
         result.close(f"{name} {part}", getattr(expected, part), got[part], expected.tolerance)
-    for part in ("p90", "top_box"):
-        wanted = getattr(expected, part)
-        if wanted is not None or part in got:
-            result.close(f"{name} {part}", wanted, got.get(part), expected.tolerance)
+    for part, wanted in expected.extra.items():
+        result.close(f"{name} {part}", wanted, got.get(part), expected.tolerance)
 
 
 def _customers(result: Comparison, scenario: Scenario, observed: Observed) -> None:
@@ -110,7 +113,7 @@ def _customers(result: Comparison, scenario: Scenario, observed: Observed) -> No
         if not found:
             continue
         ids[found[0]["customer_id"]] += 1
-        known = arithmetic.identifiers(person, stories)
+        known = outcomes.identifiers(person, stories)
         # Compared as a whole and reported as a number: differences are printed, addresses are not.
         if set(found[0]["identifiers"]) != known:
             result.same(
@@ -118,10 +121,10 @@ def _customers(result: Comparison, scenario: Scenario, observed: Observed) -> No
             )
         else:
             result.compared += 1
-        entries = len(arithmetic.timeline(person, stories))
+        entries = len(outcomes.timeline(person, stories))
         result.same(f"timeline entries of person {number}", entries, found[0]["touchpoints"])
     result.same("distinct customers", len(stories.people), len(ids))
-    expected = arithmetic.timeline(stories.people[0], stories)
+    expected = outcomes.timeline(stories.people[0], stories)
     got = sorted(((_instant(entry["at"]), entry["kind"]) for entry in observed.timeline), reverse=True)
     result.same("timeline of person 1, entries", len(expected), len(got))
     for place, (want, have) in enumerate(zip(expected, got, strict=False), start=1):

@@ -27,6 +27,7 @@ _SHOP_TYPES: Final[Mapping[str, str]] = {
     "delivery": "parcel.delivered",
     "usage": "app.session",
     "renewal": "subscription.renewed",
+    "cancellation": "subscription.cancelled",
 }
 
 

@@ -20,13 +20,30 @@ from cxloop_cli.demo.senders import SOURCES
 
 _TITLES: Final = {
     "first_response_time": "First response",
+    "next_response_time": "Next response",
     "first_resolution_time": "First resolution",
     "full_resolution_time": "Full resolution",
     "reopen_rate": "Reopened",
+    "first_contact_resolution": "Solved at once",
+    "repeat_contact_rate": "Came again in 7 days",
+    "handoffs": "Handoffs a ticket",
+    "escalation_rate": "Escalated",
+    "handle_time": "Handle time",
+    "sla_breach_rate": "Targets missed",
     "ticket_volume": "Tickets",
+    "backlog": "Open now",
     "nps": "NPS",
     "csat": "CSAT",
     "ces": "Effort (CES)",
+    "ces_v1": "Effort (CES 1)",
+    "response_rate": "Surveys answered",
+    "sentiment": "Sentiment",
+    "retention": "Stayed",
+    "churn": "Left",
+    "closed_loop_rate": "Loops closed",
+    "recovery_rate": "Won back",
+    "recovery_lift": "Lift by contact",
+    "revenue_at_risk": "At risk",
 }
 _BAND_STYLES: Final = {"low": "bold red", "middle": "yellow", "high": "green"}
 _SHOWN_KINDS: Final = frozenset({"touchpoint", "ticket_created", "ticket_solved", "survey_response"})
@@ -157,11 +174,21 @@ def _webhooks(scenario: Scenario, observed: Observed) -> Table:
 # Metrics
 
 
-def _scorecard(scorecard: Json) -> Columns:
-    return Columns(
-        [_figures("service", scorecard["service"]), _figures("experience", scorecard["experience"])],
-        padding=(0, 4),
+def _scorecard(scorecard: Json) -> Group:
+    """Put service beside experience and outcome; metrics without any observation are named below."""
+    seen = {
+        side: [one for one in scorecard[side] if one["n"]] for side in ("service", "experience", "outcome")
+    }
+    beside = Group(_figures("experience", seen["experience"]), "", _figures("outcome", seen["outcome"]))
+    unseen = [_title(one) for side in seen for one in scorecard[side] if not one["n"]]
+    return Group(
+        Columns([_figures("service", seen["service"]), beside], padding=(0, 4)),
+        Text(f"nothing told of yet: {', '.join(unseen)}", style="dim"),
     )
+
+
+def _title(one: Mapping[str, Any]) -> str:
+    return _TITLES.get(one["metric"], one["metric"])
 
 
 def _figures(title: str, figures: Iterable[Mapping[str, Any]]) -> Table:
@@ -176,7 +203,7 @@ def _figures(title: str, figures: Iterable[Mapping[str, Any]]) -> Table:
         low, high = one["ci_low"], one["ci_high"]
         interval = "" if low is None else f"{_amount(low, unit).removesuffix(' %')} to {_amount(high, unit)}"
         table.add_row(
-            _TITLES.get(one["metric"], one["metric"]),
+            _title(one),
             _amount(one["value"], unit),
             interval,
             str(one["n"]),
@@ -195,7 +222,7 @@ def _amount(value: float | None, unit: str) -> str:
             return f"{value:.0f} %"
         case "points":
             return f"{value:+.0f}"
-        case "score":
+        case "score" | "handoffs" | "polarity":
             return f"{value:.1f}"
         case _:
             return f"{value:.0f}"

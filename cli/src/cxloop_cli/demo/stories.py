@@ -88,7 +88,7 @@ class Visit:
 
     id: str
     person: Person
-    touchpoint: Literal["purchase", "delivery", "usage", "renewal"]
+    touchpoint: Literal["purchase", "delivery", "usage", "renewal", "cancellation"]
     at: datetime
     amount: float | None = None
     """In euros."""

@@ -41,6 +41,8 @@ _COMMENTS: Final = {
 _NPS: Final = (9, 10, 9, 8, 10, 7, 9, 10, 6, 9, 8, 10, 9, 3, 10, 9, 7)
 _CSAT: Final = (5, 4, 5, 5, 3, 5, 4, 2, 5, 4)
 _CES: Final = (6, 7, 5, 6, 4, 7, 6, 2, 5, 7)
+_LEAVING: Final = (5, 20)
+"""People who cancel within the last day or two."""
 _RECENT: Final = timedelta(days=7)
 """A low score older than this opens no case; the scenario stays half a day away from the edge."""
 
@@ -63,7 +65,13 @@ class _Teller:
     def tell(self) -> Stories:
         self._tell_of_the_quiet_customer()
         for number in range(1, PEOPLE):
-            self._purchase(self._people[number], self._days_ago(21, 29))
+            # Most were customers before the 30 days began: who stays can only be told of those.
+            old = number % 3 != 0
+            self._purchase(self._people[number], self._days_ago(33, 45) if old else self._days_ago(21, 29))
+        for number in _LEAVING:
+            self._visits.append(
+                Visit(f"end_{number:04}", self._people[number], "cancellation", self._ago(hours=2 + number))
+            )
         for number in range(1, 22):
             self._contact(self._people[number], number)
         for number in range(1, 35):
@@ -157,6 +165,8 @@ class _Teller:
             steps.append(Message(steps[0].at + self._minutes(1, 3), "agent", public=False))
         replied_at = max(step.at for step in steps) + self._minutes(4, 180)
         steps.append(Message(replied_at, "agent"))
+        if number % 6 == 2:  # noqa: PLR2004  # three of them change hands
+            steps.append(Assignment(replied_at + self._minutes(1, 15), "7301"))
         if number % 7 != 0:
             solved_at = replied_at + self._minutes(20, 600)
             steps.append(Turn(solved_at, "solved"))
