@@ -30,9 +30,11 @@ from cxloop_scoring.domain.statistics.estimates import (
 )
 from cxloop_scoring.domain.statistics.exact import (
     Alternative,
+    Strata,
     binomial_at_least,
     fisher,
     homogeneity,
+    odds_ratio_greater,
 )
 from cxloop_scoring.domain.statistics.multiplicity import q_values
 
@@ -44,6 +46,7 @@ __all__ = [
     "Contrast",
     "Interval",
     "Status",
+    "Strata",
     "Z",
     "binomial_at_least",
     "fisher",
@@ -56,6 +59,7 @@ __all__ = [
     "nps",
     "nps_difference",
     "nps_interval",
+    "odds_ratio_greater",
     "q_values",
     "share",
     "share_difference",
