@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -127,6 +128,7 @@ _KINDS: Final = {
 _OTHER_KIND: Final = (4, IdentifierClass.STRONG)
 
 
+@lru_cache(maxsize=1024)
 def _rank_and_class(scheme: str) -> tuple[int, IdentifierClass] | None:
     if known := _REGISTERED.get(scheme):
         return known
@@ -166,9 +168,10 @@ def normalise(identifier: str, source: str | None = None, *, region: str | None 
         return _email(value)
     if scheme == "phone":
         return _phone(value, region)
-    value = unicodedata.normalize("NFC", value).strip()
-    _refuse_unstorable(value)
-    return Identifier(scheme, value, class_)
+    composed = unicodedata.normalize("NFC", value).strip()
+    if composed != value:
+        _refuse_unstorable(composed)
+    return Identifier(scheme, composed, class_)
 
 
 def _split(identifier: str, source: str | None) -> tuple[str, str, IdentifierClass]:
@@ -192,6 +195,8 @@ def _split(identifier: str, source: str | None) -> tuple[str, str, IdentifierCla
 def _refuse_unstorable(value: str) -> None:
     if len(value) > _LONGEST_VALUE:
         raise IdentifierError(IdentifierReason.TOO_LONG)
+    if value.isprintable():  # neither can be printed, and nearly every value can
+        return
     if any(unicodedata.category(character) in _CONTROL_OR_SURROGATE for character in value):
         raise IdentifierError(IdentifierReason.CONTROL_CHARACTER)
 
