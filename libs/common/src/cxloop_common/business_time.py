@@ -18,7 +18,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import holidays as holiday_dates
 
@@ -253,6 +253,12 @@ def find_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise CalendarError("unknown time zone; a name is such as Europe/Berlin") from None
+
+
+@lru_cache(maxsize=1)
+def zone_names() -> frozenset[str]:
+    """Give all IANA names that are known here."""
+    return frozenset(available_timezones())
 
 
 def check_holidays(code: str) -> None:

@@ -30,6 +30,7 @@ that `sources.yaml` or `alerting.yaml` name (`CXLOOP_SECRET_ZENDESK`), and the t
 TOOL_VARIABLES: Final = frozenset(
     {"CXLOOP_DATA_DIR", "CXLOOP_CACHE_DIR", "CXLOOP_MAVEN_URL"}
     | {"CXLOOP_SOURCES_FILE", "CXLOOP_RULES_FILE", "CXLOOP_ROUTES_FILE"}
+    | {"CXLOOP_METRICS_FILE", "CXLOOP_CALENDARS_FILE"}
 )
 """Variables without a service's name that another reads: `cxloop up`, or the service whose file it is."""
 

@@ -1,5 +1,7 @@
 """Settings of the scoring service; those that all services share are inherited."""
 
+from typing import ClassVar
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -17,6 +19,8 @@ class ScoringSettings(ServiceSettings):
         hide_input_in_errors=True,
     )
 
+    shared: ClassVar[frozenset[str]] = ServiceSettings.shared | {"metrics_file", "calendars_file"}
+
     port: int = Field(default=8102, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
 
@@ -24,5 +28,16 @@ class ScoringSettings(ServiceSettings):
     """Time between two looks at whether next months' ledger partitions exist; four a day, for they are made
     three months ahead."""
 
-    series_points: int = Field(default=1_000, ge=10, le=5_000)
-    """Most points of one series: a 90-day window in steps of three hours has 720."""
+    metrics_file: str | None = None
+    """YAML file of targets, costs, the words that tell whether a customer stays, and what is watched for shifts.
+    Unset, there are no targets and no costs."""
+
+    calendars_file: str | None = None
+    """YAML file of business hours by team. Unset, no time is counted in business hours."""
+
+    retention_days: int = Field(default=400, ge=100, le=3_660)
+    """Days that the ledger is kept, by whole months: a year to compare with, and a month to look at it. Windows
+    reach back 90 days, so less would cut them off; sums by day stay for ever."""
+
+    series_points: int = Field(default=2_000, ge=10, le=5_000)
+    """Most points of one series: a 90-day window in steps of an hour has 2,160, in steps of two hours 1,080."""

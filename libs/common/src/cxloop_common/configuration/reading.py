@@ -1,11 +1,10 @@
 """Reading YAML by hand, so that every complaint names file, line and column, and all of them come at once."""
 
-import contextlib
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from io import StringIO
 from typing import Any, Final, TypeVar, cast
 
@@ -15,7 +14,6 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 _DURATION: Final = re.compile(r"(?P<count>[1-9]\d{0,5})(?P<unit>[smhd])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _AMOUNT: Final = re.compile(r"(?P<whole>\d{1,9})(?:\.(?P<part>\d{1,2}))?", re.ASCII)
 _TAG: Final = "tag:yaml.org,2002:"
 _DEEPEST: Final = 40
@@ -168,17 +166,6 @@ class YamlReader:
         """Return one text, or each of a list."""
         items = self.sequence(at) if isinstance(at.node, SequenceNode) else [at]
         return [text for item in items if (text := self.text(item)) is not None]
-
-    def day(self, at: At) -> date | None:
-        """Return a date such as `2026-12-24`."""
-        text = self.text(at)
-        if text is None:
-            return None
-        if _DATE.fullmatch(text):
-            with contextlib.suppress(ValueError):
-                return date.fromisoformat(text)
-        self.complain(at, "expected a date that exists, such as 2026-12-24")
-        return None
 
     def hundredths(self, at: At) -> int | None:
         """Return an amount of 0 or more with two decimals at most, such as `4.50`, in hundredths."""

@@ -3,9 +3,11 @@
 The files are read elsewhere (`configuration.py`); here are only their meaning and what holds without files.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Final
 
 from cxloop_common.business_time import Calendar, Calendars
@@ -124,6 +126,30 @@ class Rules:
             if policy.matches(dimensions):
                 return policy.targets
         return ()
+
+    def booking_content(self) -> str:
+        """Give, as canonical JSON, what decides about the observations that documents are booked with.
+
+        Costs and watches are left out: they are read when a question is answered, and a new price books
+        nothing anew. Calendars count for the business time they tell, not for how the file puts it.
+        """
+        content = {
+            "calendars": self.calendars.content(),
+            "sla": [
+                {
+                    "match": {name: sorted(values) for name, values in policy.match},
+                    "targets": [[target.clock, target.within, target.hours] for target in policy.targets],
+                }
+                for policy in self.sla
+            ],
+            "active": sorted(self.active_words),
+            "left": sorted(self.left_words),
+        }
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def booking_digest(self) -> bytes:
+        """Give 16 bytes that are equal where, and only where, documents are booked alike."""
+        return blake2b(self.booking_content().encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 DEFAULT_RULES: Final = Rules()
