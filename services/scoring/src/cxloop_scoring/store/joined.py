@@ -1,0 +1,74 @@
+"""Answers of metrics in which documents meet, each from one snapshot.
+
+Where rows are many they are counted by PostgreSQL: contacts, sends, changes of state. Cases are few and are
+counted here.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from cxloop_scoring.domain.answers import Answer
+from cxloop_scoring.domain.instants import microseconds
+from cxloop_scoring.domain.joined import contacts, lifecycle, loop, response_rate, revenue
+from cxloop_scoring.domain.joined.loop import RawTallies
+from cxloop_scoring.domain.joined.tallies import Cell, Evaluate, Tally, largest
+from cxloop_scoring.domain.questions import Question
+from cxloop_scoring.domain.rules import Rules
+from cxloop_scoring.store import met_cases, met_customers
+from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.meeting import Asked
+from cxloop_scoring.store.questions import UnknownDimensionError, known_dimensions, value_ids
+
+_Count: TypeAlias = Callable[[Asked, Rules], Awaitable[RawTallies]]
+
+_PLANS: Final[Mapping[str, tuple[_Count, Evaluate]]] = {
+    "first_contact_resolution": (met_customers.resolved_at_first_contact, contacts.first_contact_resolution),
+    "repeat_contact_rate": (met_customers.repeated_contacts, contacts.repeat_contact_rate),
+    "response_rate": (met_customers.answered_sends, response_rate.response_rate),
+    "retention": (met_customers.cohorts, lifecycle.retention),
+    "churn": (met_customers.cohorts, lifecycle.churn),
+    "closed_loop_rate": (met_cases.closed_cases, loop.closed_loop_rate),
+    "recovery_rate": (met_cases.recovered_cases, loop.recovery_rate),
+    "recovery_lift": (met_cases.arms, loop.recovery_lift),
+    "revenue_at_risk": (met_cases.money_at_risk, revenue.revenue_at_risk),
+}
+
+
+class Joined:
+    """Answers the metrics of the plan `JOINED`."""
+
+    async def answers(
+        self, connection: Connection, question: Question, rules: Rules, now: datetime
+    ) -> dict[Cell, Answer]:
+        """Answer a question by number of the span and group; nothing is withheld.
+
+        Runs in the caller's transaction, which gives all statements one snapshot. Spans and groups of which
+        nothing is known are left out. Raises UnknownDimensionError.
+        """
+        count, evaluate = _PLANS[question.metric.name]
+        tallies = await self._tallies(connection, question, rules, now, count)
+        return {cell: evaluate(tally) for cell, tally in largest(tallies).items()}
+
+    async def _tallies(
+        self, connection: Connection, question: Question, rules: Rules, now: datetime, count: _Count
+    ) -> dict[Cell, Tally]:
+        numbers = await known_dimensions(connection)
+        if not numbers.keys() >= question.dimensions:
+            raise UnknownDimensionError(numbers)
+        ids = await value_ids(connection, question.where, numbers)
+        if ids is None or not question.spans:
+            return {}
+        moment = now if question.as_of is None else min(now, question.as_of)
+        asked = Asked(connection, question, question.spans, tuple(ids), numbers, microseconds(moment))
+        raw = await count(asked, rules)
+        return await _named(connection, raw, grouped=question.by is not None)
+
+
+async def _named(connection: Connection, raw: RawTallies, *, grouped: bool) -> dict[Cell, Tally]:
+    if not grouped:
+        return {(place, None): tally for (place, _), tally in raw.items()}
+    ids = sorted({value for _, value in raw})
+    rows = await connection.fetch("SELECT id, value FROM dimension_values WHERE id = ANY($1::int4[])", ids)
+    names: dict[int, str] = {row[0]: row[1] for row in rows}
+    return {(place, names[value]): tally for (place, value), tally in raw.items()}

@@ -1,0 +1,138 @@
+"""Pieces of statements on ledger rows that meet: net of withdrawals, under journey's customers.
+
+Every piece reads the ledger as `l`. The customer of a row is called `owner`: journey's where its identifier is
+known to journey, else the identifier itself; both as of the question's `as_of`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cxloop_scoring.domain.dimensions import COLUMNS
+from cxloop_scoring.domain.instants import instant
+from cxloop_scoring.domain.metrics import MetricNumber
+from cxloop_scoring.domain.questions import Question
+from cxloop_scoring.domain.windows import BEGINNING, Span
+from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.identities import canonical
+from cxloop_scoring.store.sums import Parameters
+
+SCORES: Final = (MetricNumber.NPS, MetricNumber.CSAT, MetricNumber.CES, MetricNumber.CES_V1)
+"""Metrics whose observations are answers of customers on a scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with everything that its statements need."""
+
+    connection: Connection
+    question: Question
+    spans: tuple[Span, ...]
+    ids: tuple[int, ...]
+    """The value id of each filter."""
+    dimensions: Mapping[str, int]
+    """Dimension numbers by name."""
+    now: int
+    """When it is asked, or the `as_of` before: what lies later cannot be known; microseconds since 1970."""
+
+    @property
+    def since(self) -> int:
+        """Begin of the first span."""
+        return min(span.since for span in self.spans)
+
+    @property
+    def until(self) -> int:
+        """End of the last span."""
+        return max(span.until for span in self.spans)
+
+    def known(self, parameters: Parameters, row: str = "l") -> str:
+        """Write the condition that leaves out what was recorded after `as_of`."""
+        as_of = self.question.as_of
+        return "" if as_of is None else f" AND {row}.recorded_at <= {parameters.add(as_of)}::timestamptz"
+
+    def owner(self, parameters: Parameters) -> tuple[str, str]:
+        """Write the customer of a ledger row, and the join that finds it."""
+        as_of = self.question.as_of
+        return canonical("l", None if as_of is None else parameters.add(as_of))
+
+    def filters(self, parameters: Parameters) -> str:
+        """Write the conditions of `where`, and that a row belongs to a group where one is asked for."""
+        parts: list[str] = []
+        if self.question.by in COLUMNS:
+            parts.append(f" AND l.{self.question.by} IS NOT NULL")
+        for item, value in zip(self.question.where, self.ids, strict=True):
+            placeholder = parameters.add(value)
+            if item.dimension in COLUMNS:
+                parts.append(f" AND l.{item.dimension} = {placeholder}::int4")
+            else:
+                parts.append(f" AND l.more @> ARRAY[{placeholder}::int4]")
+        return "".join(parts)
+
+    def group(self, parameters: Parameters) -> tuple[str, str]:
+        """Write the group of a row (0 where none is asked for), and the join that finds it."""
+        by = self.question.by
+        if by is None:
+            return "0", ""
+        if by in COLUMNS:
+            return f"l.{by}", ""
+        number = parameters.add(self.dimensions[by])
+        return "v.id", f"JOIN dimension_values AS v ON v.id = ANY(l.more) AND v.dimension = {number}::int2"
+
+    def of_spans(self, parameters: Parameters) -> str:
+        """Write the spans as rows `s` of place, since and until."""
+        places = parameters.add(list(range(len(self.spans))))
+        since = parameters.add([instant(span.since) for span in self.spans])
+        until = parameters.add([instant(span.until) for span in self.spans])
+        return f"unnest({places}::int4[], {since}::timestamptz[], {until}::timestamptz[]) AS s (place, since, until)"
+
+    def chosen(self, parameters: Parameters, metrics: Sequence[int], columns: Sequence[str]) -> str:
+        """Write the signed rows of the question: `place`, `grouped`, `columns` and `sign`."""
+        group, join = self.group(parameters)
+        numbers = parameters.add([int(metric) for metric in metrics])
+        return f"""
+            SELECT s.place, {group} AS grouped, {_named(columns)} l.sign
+            FROM {self.of_spans(parameters)}
+            JOIN ledger AS l ON l.metric = ANY({numbers}::int2[]) AND l.at >= s.since AND l.at < s.until
+            {join}
+            WHERE TRUE {self.filters(parameters)} {self.known(parameters)}
+        """
+
+    def chosen_net(self, parameters: Parameters, metrics: Sequence[int], columns: Sequence[str]) -> str:
+        """Write the rows of the question that are in force: `place`, `grouped`, `columns` and `owner`."""
+        wanted = list(dict.fromkeys([*columns, "metric", "document", "at", "customer"]))
+        names = ", ".join(wanted)
+        owner, join = self.owner(parameters)
+        return f"""
+            SELECT l.*, {owner} AS owner FROM (
+                SELECT place, grouped, {names} FROM ({self.chosen(parameters, metrics, wanted)}) AS signed
+                GROUP BY place, grouped, {names} HAVING sum(sign) > 0
+            ) AS l {join}
+        """
+
+    def net(
+        self,
+        parameters: Parameters,
+        metrics: Sequence[int],
+        columns: Sequence[str],
+        span: Span,
+        more: str = "",
+    ) -> str:
+        """Write all rows in force of a span, whatever the question's filters: `columns` and `owner`."""
+        wanted = list(dict.fromkeys([*columns, "metric", "document", "at", "customer"]))
+        names = ", ".join(wanted)
+        numbers = parameters.add([int(metric) for metric in metrics])
+        since = parameters.add(instant(max(BEGINNING, span.since)))
+        until = parameters.add(instant(span.until))
+        owner, join = self.owner(parameters)
+        return f"""
+            SELECT l.*, {owner} AS owner FROM (
+                SELECT {names} FROM ledger AS l
+                WHERE l.metric = ANY({numbers}::int2[]) AND l.at >= {since}::timestamptz
+                    AND l.at < {until}::timestamptz {more} {self.known(parameters)}
+                GROUP BY {names} HAVING sum(l.sign) > 0
+            ) AS l {join}
+        """
+
+
+def _named(columns: Sequence[str]) -> str:
+    return "".join(f"l.{name}, " for name in columns)

@@ -1,0 +1,148 @@
+"""Contacts, sends and changes of state of one customer, counted by PostgreSQL."""
+
+from typing import Final
+
+from cxloop_scoring.domain.dimensions import COLUMNS
+from cxloop_scoring.domain.instants import instant
+from cxloop_scoring.domain.joined.contacts import WEEK
+from cxloop_scoring.domain.joined.loop import RawTallies
+from cxloop_scoring.domain.joined.response_rate import ANSWER_TIME
+from cxloop_scoring.domain.joined.tallies import Tally
+from cxloop_scoring.domain.metrics import MetricNumber
+from cxloop_scoring.domain.rules import Rules
+from cxloop_scoring.domain.windows import BEGINNING, Span
+from cxloop_scoring.store.meeting import SCORES, Asked
+from cxloop_scoring.store.sums import Parameters
+
+_SOLVED: Final = (MetricNumber.FIRST_RESOLUTION_TIME,)
+_CANDIDATES: Final = (MetricNumber.FIRST_CONTACT_RESOLUTION,)
+_CONTACTS: Final = (MetricNumber.REPEAT_CONTACT_RATE,)
+_WEEK: Final = "interval '7 days'"
+_ANSWER_TIME: Final = "interval '90 days'"
+_ALL: Final = (*COLUMNS, "more")
+"""Everything that filters and groups may look at."""
+
+
+async def resolved_at_first_contact(asked: Asked, rules: Rules) -> RawTallies:
+    """Count solved tickets; hits took one contact, and nobody came back about the matter within a week."""
+    del rules
+    parameters = Parameters()
+    recent = parameters.add(instant(asked.now - WEEK))
+    statement = f"""
+        SELECT place, grouped, sum(sign)::int8 AS n,
+            coalesce(sum(sign) FILTER (WHERE at > {recent}::timestamptz), 0)::int8 AS provisional
+        FROM ({asked.chosen(parameters, _SOLVED, ("at",))}) AS solved GROUP BY place, grouped
+    """
+    tallies: RawTallies = {}
+    for place, group, n, provisional in await asked.connection.fetch(statement, *parameters.values):
+        tallies[place, group] = Tally(n, 0, {"provisional": provisional})
+    parameters = Parameters()
+    candidates = asked.chosen_net(parameters, _CANDIDATES, ("contact_type",))
+    after = Span(asked.since, asked.until + WEEK)
+    contacts = asked.net(
+        parameters,
+        _CONTACTS,
+        ("contact_type",),
+        after,
+        "AND customer IS NOT NULL AND contact_type IS NOT NULL",
+    )
+    statement = f"""
+        WITH contacts AS MATERIALIZED ({contacts})
+        SELECT place, grouped, count(*) FROM ({candidates}) AS one
+        WHERE NOT EXISTS (
+            SELECT FROM contacts AS c
+            WHERE c.owner = one.owner AND c.contact_type = one.contact_type AND c.document <> one.document
+                AND c.at > one.at AND c.at <= one.at + {_WEEK}
+        )
+        GROUP BY place, grouped
+    """
+    for place, group, hits in await asked.connection.fetch(statement, *parameters.values):
+        tallies.setdefault((place, group), Tally()).hits = hits
+    return tallies
+
+
+async def repeated_contacts(asked: Asked, rules: Rules) -> RawTallies:
+    """Count contacts whose customer and contact type are known; hits had an earlier one within a week."""
+    del rules
+    parameters = Parameters()
+    before = Span(asked.since - WEEK, asked.until)
+    group, join = asked.group(parameters)
+    # The one just before tells for all: were it more than a week ago, so would be those before it.
+    statement = f"""
+        WITH walked AS (
+            SELECT net.*, lag(at) OVER (PARTITION BY owner, contact_type ORDER BY at, document) AS before
+            FROM ({asked.net(parameters, _CONTACTS, _ALL, before)}) AS net
+        )
+        SELECT s.place, {group}, count(*) FILTER (WHERE l.owner IS NOT NULL AND l.contact_type IS NOT NULL),
+            count(*) FILTER (
+                WHERE l.owner IS NOT NULL AND l.contact_type IS NOT NULL AND l.before >= l.at - {_WEEK}
+            ),
+            count(*) FILTER (WHERE l.owner IS NULL OR l.contact_type IS NULL)
+        FROM {asked.of_spans(parameters)} JOIN walked AS l ON l.at >= s.since AND l.at < s.until {join}
+        WHERE TRUE {asked.filters(parameters)} GROUP BY 1, 2
+    """
+    rows = await asked.connection.fetch(statement, *parameters.values)
+    return {(row[0], row[1]): Tally(row[2], row[3], {"unjudged": row[4]}) for row in rows}
+
+
+async def answered_sends(asked: Asked, rules: Rules) -> RawTallies:
+    """Count surveys sent; hits were answered, by the response they name or by their customer."""
+    del rules
+    parameters = Parameters()
+    known = asked.chosen(parameters, (MetricNumber.RESPONSE_RATE,), ("value",))
+    unlinked = asked.chosen_net(parameters, (MetricNumber.SEND_UNLINKED,), ("survey", "source"))
+    later = Span(asked.since, asked.until + ANSWER_TIME)
+    answers = asked.net(
+        parameters, SCORES, ("survey", "source"), later, "AND customer IS NOT NULL AND survey IS NOT NULL"
+    )
+    statement = f"""
+        SELECT place, grouped, sum(n)::int8, sum(hits)::int8 FROM (
+            SELECT place, grouped, sum(sign) AS n, sum(sign * value) AS hits FROM ({known}) AS known
+            GROUP BY place, grouped
+            UNION ALL
+            SELECT place, grouped, count(*), count(*) FILTER (WHERE answered) FROM (
+                SELECT one.place, one.grouped, EXISTS (
+                    SELECT FROM answers AS a
+                    WHERE a.owner = one.owner AND a.survey = one.survey AND a.source = one.source
+                        AND a.at >= one.at AND a.at < one.at + {_ANSWER_TIME}
+                ) AS answered
+                FROM ({unlinked}) AS one
+            ) AS unlinked
+            GROUP BY place, grouped
+        ) AS sends
+        GROUP BY place, grouped
+    """
+    statement = f"WITH answers AS MATERIALIZED ({answers}) {statement}"
+    rows = await asked.connection.fetch(statement, *parameters.values)
+    return {(row[0], row[1]): Tally(row[2], row[3]) for row in rows}
+
+
+async def cohorts(asked: Asked, rules: Rules) -> RawTallies:
+    """Count customers who were active just before a span; hits had left just before its end.
+
+    A customer is filed where the change that made them active is filed.
+    """
+    del rules
+    parameters = Parameters()
+    lifetime = Span(BEGINNING, asked.until)
+    group, join = asked.group(parameters)
+    # Changes of all identifiers of a customer are walked together; a state lasts until the next change.
+    statement = f"""
+        WITH told AS (
+            SELECT net.*, lag(value) OVER (PARTITION BY owner ORDER BY at, document) AS before
+            FROM ({asked.net(parameters, (MetricNumber.LIFECYCLE,), ("value", *_ALL), lifetime)}) AS net
+            WHERE owner IS NOT NULL
+        ),
+        changes AS MATERIALIZED (
+            SELECT told.*, coalesce(lead(at) OVER (PARTITION BY owner ORDER BY at, document), 'infinity') AS ended
+            FROM told WHERE value IS DISTINCT FROM before
+        )
+        SELECT s.place, {group}, count(*), count(*) FILTER (WHERE last.value = 0)
+        FROM {asked.of_spans(parameters)}
+        JOIN changes AS l ON l.value = 1 AND l.at < s.since AND l.ended >= s.since
+        JOIN changes AS last ON last.owner = l.owner AND last.at < s.until AND last.ended >= s.until
+        {join}
+        WHERE TRUE {asked.filters(parameters)} GROUP BY 1, 2
+    """
+    rows = await asked.connection.fetch(statement, *parameters.values)
+    return {(row[0], row[1]): Tally(row[2], row[3]) for row in rows}
