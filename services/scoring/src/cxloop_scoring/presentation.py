@@ -1,23 +1,19 @@
-"""What answers look like: models for OpenAPI, and cards of single documents."""
+"""What answers look like: models for OpenAPI, and figures in their units."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cxloop_scoring.domain.answers import Answer
-from cxloop_scoring.domain.documents import contributions, source_of
-from cxloop_scoring.domain.facts import CUSTOMER, Deleted, Facts, Merged, event_ids
+from cxloop_scoring.domain.comparing import Difference
 from cxloop_scoring.domain.instants import instant
-from cxloop_scoring.domain.metrics import BY_NUMBER, Family, Metric
-from cxloop_scoring.domain.responses import fold_response
-from cxloop_scoring.domain.tickets import Ticket, fold_ticket
+from cxloop_scoring.domain.metrics import BY_NUMBER, DURATIONS, Family, Kind, Metric, MetricNumber
 from cxloop_scoring.domain.windows import Span
-from cxloop_scoring.store.explaining import HeldDocument
 
 BANDS = ("low", "middle", "high")
-_AUTHORS = ("nobody", "customer", "agent", "bot")
 _DIGITS = 6
 Status = Literal["ok", "low_confidence", "suppressed"]
 
@@ -48,6 +44,32 @@ class Value(BaseModel):
     status: Status
 
 
+class BusinessValue(BaseModel):
+    """A duration in business hours."""
+
+    value: float | None
+    p90: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int = Field(description="Of those to which a calendar applies")
+
+
+class Comparison(BaseModel):
+    """By how much a value exceeds another one; shares differ by percentage points."""
+
+    against: str
+    value: float | None
+    n: int
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    q_value: float | None = Field(
+        default=None, description="p corrected for the number of groups compared together"
+    )
+    significant: bool
+
+
 class _About(BaseModel):
     metric: str
     unit: str
@@ -61,6 +83,9 @@ class _About(BaseModel):
 class MetricValue(Value, _About):
     """One metric over one window."""
 
+    business: BusinessValue | None = Field(default=None, description="Of durations with business hours")
+    comparison: Comparison | None = Field(default=None, description="Where compare was given")
+
 
 class PointValue(Value):
     """One step of a series."""
@@ -72,6 +97,8 @@ class PointValue(Value):
 class SeriesAnswer(_About):
     """A metric step by step."""
 
+    step: str
+    zone: str
     points: list[PointValue]
 
 
@@ -79,6 +106,7 @@ class GroupValue(Value):
     """One value of a dimension."""
 
     key: str
+    comparison: Comparison | None = Field(default=None, description="Where compare was given")
 
 
 class GroupsAnswer(_About):
@@ -92,22 +120,73 @@ class Explained(BaseModel):
     """One observation."""
 
     document: str
-    value: float = Field(description="The raw score, seconds, or 0 and 1")
+    metric: str = Field(description="Whose observation it is")
+    counts: Literal["n", "value"] = Field(
+        description="n: it is one of those that the value is a share of; value: it makes the value, and n where "
+        "nothing else does"
+    )
+    value: float = Field(description="The raw score, seconds, an amount, or a number")
     band: Literal["low", "middle", "high"] | None
     at: datetime
     dimensions: dict[str, str | list[str]]
     event_ids: list[str]
+    deliveries: list[str] = Field(description="Calls of ingest that list the webhooks of each event")
     count: int = 1
 
 
+class ChangedObservation(BaseModel):
+    """One observation that was booked or withdrawn."""
+
+    metric: str
+    value: float
+    band: Literal["low", "middle", "high"] | None
+    at: datetime
+    dimensions: dict[str, str | list[str]]
+
+
+class RestatedChange(BaseModel):
+    """What one late batch changed of one document."""
+
+    document: str
+    recorded_at: datetime
+    withdrawn: list[ChangedObservation]
+    booked: list[ChangedObservation]
+    event_ids: list[str]
+    deliveries: list[str]
+    value: float | None = Field(description="The metric from then on")
+    n: int
+    effect: float | None = Field(
+        description="What it did to the value; no value counts as 0. None where a value is withheld"
+    )
+
+
+class Believed(BaseModel):
+    """A value at one state of knowledge."""
+
+    value: float | None
+    n: int
+
+
+class Restatements(_About):
+    """A value as it was believed, as it is, and each change between; effects add up to the difference."""
+
+    since: datetime
+    believed: Believed
+    now: Believed
+    difference: float | None
+    items: list[RestatedChange]
+    next_cursor: str | None = None
+
+
 class Scorecard(BaseModel):
-    """Service metrics beside experience metrics."""
+    """Service beside experience and outcome metrics."""
 
     window: Window
     where: list[str]
     as_of: datetime | None
     service: list[MetricValue]
     experience: list[MetricValue]
+    outcome: list[MetricValue]
 
 
 class CatalogueEntry(BaseModel):
@@ -118,7 +197,8 @@ class CatalogueEntry(BaseModel):
     unit: str
     formula: str
     formula_version: int
-    kind: Literal["service", "experience"]
+    kind: Kind
+    explanation: str = Field(description="Markdown: what it tells, counts and is bad at, and its source")
     dimensions: list[str]
     populations: list[str]
 
@@ -132,120 +212,79 @@ def described(metric: Metric, dimensions: Sequence[str]) -> CatalogueEntry:
         formula=metric.formula,
         formula_version=metric.formula_version,
         kind=metric.kind,
+        explanation=metric.explanation,
         dimensions=list(dimensions),
         populations=["transactional", "relationship"] if metric.name == "nps" else ["transactional"],
     )
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """Round a figure to six digits after the point."""
     return None if value is None else round(value, _DIGITS)
 
 
 def value_fields(found: Answer) -> dict[str, Any]:
     """Give the fields of a value; figures are rounded to six digits after the point."""
+    fields: dict[str, Any] = {**_figures(found), "status": found.status.value}
+    fields |= {name: rounded(value) for name, value in found.extra.items()}
+    if found.business is not None:
+        twin = found.business
+        fields["business"] = {"p90": rounded(twin.extra.get("p90")), **_figures(twin)}
+    return fields
+
+
+def _figures(found: Answer) -> dict[str, Any]:
     interval = found.interval
     return {
-        "value": _rounded(found.value),
+        "value": rounded(found.value),
         "n": found.n,
-        "ci_low": None if interval is None else _rounded(interval.low),
-        "ci_high": None if interval is None else _rounded(interval.high),
-        "status": found.status.value,
-        **{name: _rounded(value) for name, value in found.extra.items()},
+        "ci_low": None if interval is None else rounded(interval.low),
+        "ci_high": None if interval is None else rounded(interval.high),
     }
 
 
-def in_unit(metric: Metric, value: int) -> float:
-    """Give a ledger value as it is shown: seconds, the score itself, or 0 and 1."""
-    match metric.family:
-        case Family.DURATION:
-            return value / 1000
-        case Family.NET_PROMOTER | Family.TOP_BOX | Family.MEAN:
-            return value / 100
-        case Family.RATE | Family.COUNT:
-            return float(value)
-
-
-def _observations(document: str, facts: Facts) -> list[dict[str, Any]]:
-    return [
-        {
-            "metric": BY_NUMBER[found.metric].name,
-            "value": in_unit(BY_NUMBER[found.metric], found.value),
-            "band": None if found.band is None else BANDS[found.band],
-            "at": instant(found.at),
+def comparison_fields(against: str, other: Answer, found: Difference | None) -> dict[str, Any]:
+    """Give the fields of a comparison; empty figures where one side has no observations."""
+    fields: dict[str, Any] = {"against": against, "value": rounded(other.value), "n": other.n}
+    if found is None:
+        return fields | {
+            **dict.fromkeys(("difference", "ci_low", "ci_high", "p_value")),
+            "significant": False,
         }
-        for found in contributions(document, facts)
-    ]
-
-
-def _common(held: HeldDocument) -> dict[str, Any]:
-    return {
-        "document": held.id,
-        "revision": [held.generation, len(held.facts)],
-        "event_ids": event_ids(held.facts),
-        "observations": _observations(held.id, held.facts),
+    fields |= {
+        "difference": rounded(found.difference),
+        "ci_low": rounded(found.ci_low),
+        "ci_high": rounded(found.ci_high),
+        "p_value": found.p_value,
+        "significant": found.significant,
     }
+    return fields | ({} if found.q_value is None else {"q_value": found.q_value})
 
 
-def response_card(held: HeldDocument) -> dict[str, Any]:
-    """Show a response; `metric` and what follows from it are missing while only its sending is known."""
-    response = fold_response(source_of(held.id), held.facts)
-    card = _common(held)
-    if response is not None:
-        answer = response.answer
-        card |= {
-            "metric": answer.metric,
-            "score": answer.score,
-            "scale": {
-                "min": answer.least,
-                "max": answer.most,
-                "polarity": "lower_is_better" if answer.lower_is_better else "higher_is_better",
-                "good": answer.good,
-            },
-            "normalised": response.normalised,
-            "band": BANDS[response.band],
-            "answered_at": instant(answer.at),
-            "dimensions": response.dimensions.named(),
-            "ticket": answer.ticket,
-            "wants_contact": answer.wants_contact,
-        }
-    return card
+_SECONDS: Final = DURATIONS | {
+    int(number)
+    for number in (MetricNumber.CASE_OPENED, MetricNumber.CASE_CLOSED, MetricNumber.CASE_CONTACTED)
+}
+_HUNDREDTHS: Final = frozenset(
+    int(metric.number)
+    for metric in BY_NUMBER.values()
+    if metric.number is not None and metric.family in (Family.NET_PROMOTER, Family.TOP_BOX, Family.MEAN)
+) | {int(MetricNumber.CUSTOMER_VALUE)}
 
 
-def ticket_card(held: HeldDocument) -> dict[str, Any]:
-    """Show a ticket; its clocks are missing until its creation is known, and once it left the numbers."""
-    facts = held.facts
-    ticket = fold_ticket(source_of(held.id), held.id, facts)
-    merged = [fact for fact in facts.values() if isinstance(fact, Merged) and fact.into != held.id]
-    card = _common(held) | {
-        "state": "deleted"
-        if any(isinstance(fact, Deleted) for fact in facts.values())
-        else "merged"
-        if merged
-        else "counted"
-        if ticket is not None
-        else "incomplete",
-        "merged_into": sorted({fact.into for fact in merged}),
-    }
-    if ticket is not None:
-        card |= {
-            "created_by": _AUTHORS[ticket.created_by],
-            "dimensions": ticket.dimensions.named(),
-            "tags": [value for name, value in ticket.dimensions.more if name == "tag"],
-            "clocks": _clocks(ticket),
-        }
-    return card
+def in_unit(number: int, value: int) -> float:
+    """Give a ledger value as it is shown: seconds, the score itself, an amount, or a number."""
+    if number in _SECONDS:
+        return value / 1000
+    return value / 100 if number in _HUNDREDTHS else float(value)
 
 
-def _clocks(ticket: Ticket) -> dict[str, Any]:
-    def at(moment: int | None) -> datetime | None:
-        return None if moment is None else instant(moment)
+def name_of(number: int) -> str:
+    """Name the metric of a number; the ledger's own ones by what they are called there."""
+    metric = BY_NUMBER.get(number)
+    return MetricNumber(number).name.lower() if metric is None else metric.name
 
-    return {
-        "created_at": at(ticket.created_at),
-        "waiting_since": at(ticket.waiting_since),
-        "first_reply_at": at(ticket.first_reply_at),
-        "first_solved_at": at(ticket.first_solved_at),
-        "last_solved_at": at(ticket.last_solved_at),
-        "reopened": ticket.reopened,
-        "customer_facing": ticket.created_by == CUSTOMER or ticket.waiting_since is not None,
-    }
+
+def deliveries_of(event_ids: Sequence[str]) -> list[str]:
+    """Give the calls of ingest that lead from events to the webhooks that gave them."""
+    return [f"/v1/deliveries?event_id={quote(event_id, safe='', errors='replace')}" for event_id in event_ids]

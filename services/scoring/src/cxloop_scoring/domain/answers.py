@@ -1,12 +1,12 @@
 """Answers: from the sums of a window to a value with its interval and status."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cxloop_scoring.domain import statistics
 from cxloop_scoring.domain.dimensions import OTHER
 from cxloop_scoring.domain.histogram import Histogram, add_histogram, quantile
-from cxloop_scoring.domain.metrics import Direction, Family, Metric
+from cxloop_scoring.domain.metrics import Direction, Family, Metric, MetricNumber
 from cxloop_scoring.domain.statistics import Interval, Status
 
 LARGEST_GROUPS = 500
@@ -23,6 +23,8 @@ class Sums:
     middle: int = 0
     high: int = 0
     histogram: Histogram = field(default_factory=dict[int, int])
+    business: "Sums | None" = None
+    """The same durations in business hours, of metrics that have them."""
 
     def add(self, other: "Sums") -> None:
         """Add the sums of another part."""
@@ -33,6 +35,15 @@ class Sums:
         self.middle += other.middle
         self.high += other.high
         add_histogram(self.histogram, other.histogram)
+        if other.business is not None:
+            self.business = self.business or Sums()
+            self.business.add(other.business)
+
+    def copied(self) -> "Sums":
+        """Give sums of their own that are equal."""
+        copied = Sums()
+        copied.add(self)
+        return copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,9 @@ class Answer:
     interval: Interval | None
     status: Status
     extra: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
-    """What else a family tells: `p90` of durations in seconds, `top_box` of means in percent."""
+    """What else a metric tells: `p90` of durations in seconds, shares such as `top_box` in percent."""
+    business: "Answer | None" = None
+    """The same in business hours, of durations that have them."""
 
 
 def _seconds(milliseconds: float | None) -> float | None:
@@ -55,7 +68,9 @@ def _scaled(interval: Interval | None, divisor: int) -> Interval | None:
     return None if interval is None else Interval(interval.low / divisor, interval.high / divisor)
 
 
-def _evaluate(metric: Metric, sums: Sums) -> tuple[float | None, Interval | None, Mapping[str, float | None]]:
+def _evaluate(  # noqa: C901, PLR0911 - one case a family
+    metric: Metric, sums: Sums
+) -> tuple[float | None, Interval | None, Mapping[str, float | None]]:
     n = sums.n
     match metric.family:
         case Family.NET_PROMOTER:
@@ -66,6 +81,8 @@ def _evaluate(metric: Metric, sums: Sums) -> tuple[float | None, Interval | None
         case Family.MEAN:
             mean = sums.sum / n / 100 if n else None
             interval = _scaled(statistics.mean_interval(n, sums.sum, sums.squares), 100)
+            if metric.number is MetricNumber.SENTIMENT:
+                return mean, interval, {"negative": statistics.share(sums.low, n)}
             return mean, interval, {"top_box": statistics.share(sums.high, n)}
         case Family.RATE:
             return statistics.share(sums.sum, n), statistics.wilson(sums.sum, n), {}
@@ -76,15 +93,34 @@ def _evaluate(metric: Metric, sums: Sums) -> tuple[float | None, Interval | None
         case Family.COUNT:
             # Every ticket is counted, none is sampled: there is nothing to be unsure of.
             return (float(n) if n else None), None, {}
+        case Family.AVERAGE:
+            interval = statistics.mean_interval(n, sums.sum, sums.squares)
+            return (sums.sum / n if n else None), interval, {"two_or_more": statistics.share(sums.high, n)}
+        case Family.BALANCE:
+            return (float(sums.sum) if n else None), None, {}
+        case Family.LIFT | Family.AMOUNT:
+            raise ValueError(f"{metric.name} is not answered from sums")
 
 
 def answer(metric: Metric, sums: Sums, *, unsuppress: bool = False) -> Answer:
-    """Turn sums into an answer; below 5 observations the value is withheld unless ``unsuppress``."""
+    """Turn sums into an answer; below 5 observations the value is withheld unless ``unsuppress``.
+
+    Raises ValueError for a metric that is not made of sums (a lift, an amount).
+    """
     value, interval, extra = _evaluate(metric, sums)
-    verdict = statistics.status(sums.n)
-    if verdict is Status.SUPPRESSED and not unsuppress:
-        return Answer(None, sums.n, None, verdict, dict.fromkeys(extra))
-    return Answer(value, sums.n, interval, verdict, extra)
+    business = None
+    if metric.business is not None:
+        alike = replace(metric, business=None)
+        business = answer(alike, sums.business or Sums(), unsuppress=unsuppress)
+    found = Answer(value, sums.n, interval, statistics.status(sums.n), extra, business)
+    return shown(found, unsuppress=unsuppress)
+
+
+def shown(found: Answer, *, unsuppress: bool) -> Answer:
+    """Withhold a value of fewer than 5 observations, unless it was asked for."""
+    if found.status is not Status.SUPPRESSED or unsuppress:
+        return found
+    return replace(found, value=None, interval=None, extra=dict.fromkeys(found.extra))
 
 
 def largest_groups(groups: Mapping[str, Sums]) -> dict[str, Sums]:

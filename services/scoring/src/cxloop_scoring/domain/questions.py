@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
-from cxloop_scoring.domain.metrics import Metric
-from cxloop_scoring.domain.windows import Span
+from cxloop_scoring.domain.instants import microseconds
+from cxloop_scoring.domain.metrics import Metric, MetricNumber, Plan
+from cxloop_scoring.domain.windows import BEGINNING, Span
+
+BOOKED_AHEAD: Final = frozenset((MetricNumber.SLA_BREACH_RATE, MetricNumber.BACKLOG))
+"""What has no meaning later than now: a target that is due tomorrow, and tomorrow's level."""
 
 
 class Population(StrEnum):
@@ -36,6 +41,33 @@ class Question:
     by: str | None = None
     population: Population = Population.TRANSACTIONAL
     as_of: datetime | None = None
+    now: datetime | None = None
+    """The moment of asking; None asks as if everything that is booked had happened."""
+
+    @property
+    def known_until(self) -> datetime | None:
+        """Give the moment up to which something can have happened for whoever answers."""
+        if self.as_of is None or self.now is None:
+            return self.as_of or self.now
+        return min(self.as_of, self.now)
+
+    @property
+    def reached(self) -> tuple[Span, ...]:
+        """Give the spans as far as this metric may look; empty (since >= until) where that is not at all."""
+        last = self.known_until
+        if last is None or self.metric.number not in BOOKED_AHEAD:
+            return self.spans
+        end = microseconds(last)
+        return tuple(Span(span.since, min(span.until, end)) for span in self.spans)
+
+    @property
+    def read(self) -> tuple[Span, ...]:
+        """Give what is read to answer each span: a balance, everything before the span's end."""
+        if self.metric.plan is not Plan.BALANCE:
+            return self.reached
+        return tuple(
+            Span(BEGINNING, span.until) if span.since < span.until else span for span in self.reached
+        )
 
     @property
     def dimensions(self) -> set[str]:

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 HOUR: Final = 3_600_000_000
 """Microseconds of an hour."""
 DAY: Final = 24 * HOUR
-LONGEST_WINDOW_DAYS: Final = 90
+BEGINNING: Final = -719_162 * DAY
+"""The year 1, in microseconds before 1970: as early as a time can be."""
 
 
 class Span(NamedTuple):
@@ -47,11 +48,4 @@ def layers(window: Span) -> Layers:
         whole,
         tuple(span for span in rest if span.since < span.until),
         tuple(span for span in edges if span.since < span.until),
-    )
-
-
-def steps(window: Span, step: int) -> tuple[Span, ...]:
-    """Cut a window into steps from its start; the last one is shorter where the window is no multiple."""
-    return tuple(
-        Span(since, min(since + step, window.until)) for since in range(window.since, window.until, step)
     )

@@ -1,0 +1,175 @@
+"""What a value is made of, and what changed it afterwards."""
+
+import hashlib
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Query
+
+from cxloop_common.http import Page, Paging, encode_cursor, parameter_problem
+from cxloop_scoring.api.asking import ScoringApi
+from cxloop_scoring.api.parameters import Asked, Shared, read_metric, settled_instant
+from cxloop_scoring.domain.answers import Answer, Sums, answer
+from cxloop_scoring.domain.facts import event_ids
+from cxloop_scoring.domain.instants import microseconds
+from cxloop_scoring.domain.metrics import Metric, Plan
+from cxloop_scoring.domain.questions import BOOKED_AHEAD, Population
+from cxloop_scoring.domain.statistics import Status
+from cxloop_scoring.presentation import (
+    BANDS,
+    Believed,
+    ChangedObservation,
+    Explained,
+    RestatedChange,
+    Restatements,
+    deliveries_of,
+    in_unit,
+    name_of,
+    rounded,
+)
+from cxloop_scoring.store.explaining import BookedObservation, Position, explained_numbers
+from cxloop_scoring.store.restating import ChangedRow, Restatement, restatements
+
+
+def explaining_routes(api: ScoringApi) -> APIRouter:
+    """Give the routes."""
+    router = APIRouter(tags=["metrics"])
+
+    @router.get("/metrics/{name}/explain", response_model=Page[Explained])
+    async def explain(name: str, shared: Shared, page: Paging) -> Any:  # pyright: ignore[reportUnusedFunction]
+        """List the observations that add up to a value, in order of time.
+
+        Of a backlog these are the open tickets; of metrics in which documents meet, those that can meet.
+        """
+        asked = api.asked(shared)
+        metric = read_metric(name, asked)
+        listing = _listing("explain", metric, asked)
+        after = cast("Position | None", page.after(listing, datetime, str, int, int))
+        async with api.snapshot() as snapshot:
+            rows, more = await api.explanations.observations(
+                snapshot, asked.question(metric), page.limit, after
+            )
+        return Page[Explained](
+            items=[_explained(metric, row) for row in rows],
+            next_cursor=encode_cursor(rows[-1].position, listing) if more else None,
+        )
+
+    @router.get("/metrics/{name}/restatements", response_model=Restatements)
+    async def restated(  # pyright: ignore[reportUnusedFunction]
+        name: str,
+        shared: Shared,
+        page: Paging,
+        since: Annotated[str, Query(description="The moment of knowledge to start from")],
+    ) -> Any:
+        """Give a value as it was believed at a moment, as it is now, and every change recorded between."""
+        asked = api.asked(shared)
+        metric = read_metric(name, asked)
+        known_at = settled_instant(since, "since", api.limits, asked.now)
+        _restatable(metric, asked, known_at)
+        listing = _listing(f"restatements:{known_at}", metric, asked)
+        after = cast("tuple[datetime, str] | None", page.after(listing, datetime, str))
+        async with api.snapshot() as snapshot:
+            found = await restatements(snapshot, asked.question(metric), known_at, page.limit, after)
+        believed, now, before = (
+            _answer(metric, sums, asked) for sums in (found.believed, found.now, found.before)
+        )
+        items: list[RestatedChange] = []
+        for change in found.changes:
+            value = _answer(metric, change.after, asked)
+            items.append(_change(change, before, value))
+            before = value
+        cursor = None
+        if found.more and items:
+            cursor = encode_cursor((items[-1].recorded_at, items[-1].document), listing)
+        return Restatements(
+            **asked.about(metric),
+            since=known_at,
+            believed=Believed(value=rounded(believed.value), n=believed.n),
+            now=Believed(value=rounded(now.value), n=now.n),
+            difference=_effect(believed, now),
+            items=items,
+            next_cursor=cursor,
+        )
+
+    return router
+
+
+def _listing(kind: str, metric: Metric, asked: Asked) -> str:
+    parts = (kind, metric.name, asked.window, asked.where, asked.population, asked.as_of, asked.unsuppress)
+    return "metrics:" + hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _explained(metric: Metric, row: BookedObservation) -> Explained:
+    numbers = explained_numbers(metric)
+    of_base = metric.plan in (Plan.SHARE_OF, Plan.JOINED) and len(numbers) > 1 and row.metric == numbers[0]
+    events = list(event_ids(row.facts))
+    return Explained(
+        document=row.document,
+        metric=name_of(row.metric),
+        counts="n" if of_base else "value",
+        value=in_unit(row.metric, row.value),
+        band=None if row.band is None else BANDS[row.band],
+        at=row.at,
+        dimensions=row.dimensions,
+        event_ids=events,
+        deliveries=deliveries_of(events),
+        count=row.count,
+    )
+
+
+def _restatable(metric: Metric, asked: Asked, known_at: datetime) -> None:
+    """Refuse what has no changes that add up. Raises Problem 400."""
+    if metric.plan is Plan.JOINED:
+        raise parameter_problem(
+            "name", "its observations meet across documents, so no change has an effect of its own; use as_of"
+        )
+    if asked.population is Population.RELATIONSHIP:
+        raise parameter_problem("population", "restatements are told of the transactional one")
+    if asked.as_of is not None:
+        raise parameter_problem("as_of", "restatements tell of now; leave it out")
+    if metric.number in BOOKED_AHEAD and asked.window.until > microseconds(known_at):
+        raise parameter_problem(
+            "since", f"{metric.name} changes with time alone; give a window that had ended by then"
+        )
+
+
+def _answer(metric: Metric, sums: Sums, asked: Asked) -> Answer:
+    found = answer(metric, sums, unsuppress=asked.unsuppress)
+    # A window that empties has no value rather than a withheld one.
+    return answer(metric, sums, unsuppress=True) if not sums.n else found
+
+
+def _effect(before: Answer, after: Answer) -> float | None:
+    """Give a difference of shown figures in decimals, so that effects add up to the last digit shown."""
+    figures: list[Decimal] = []
+    for found in (after, before):
+        if found.value is None and found.status is Status.SUPPRESSED and found.n:
+            return None
+        figures.append(Decimal(repr(rounded(found.value) or 0.0)))
+    return float(figures[0] - figures[1])
+
+
+def _change(change: Restatement, before: Answer, after: Answer) -> RestatedChange:
+    events = list(event_ids(change.facts))
+    return RestatedChange(
+        document=change.document,
+        recorded_at=change.recorded_at,
+        withdrawn=[_changed(row) for row in change.rows if row.sign < 0],
+        booked=[_changed(row) for row in change.rows if row.sign > 0],
+        event_ids=events,
+        deliveries=deliveries_of(events),
+        value=rounded(after.value),
+        n=after.n,
+        effect=_effect(before, after),
+    )
+
+
+def _changed(row: ChangedRow) -> ChangedObservation:
+    return ChangedObservation(
+        metric=name_of(row.metric),
+        value=in_unit(row.metric, row.value),
+        band=None if row.band is None else BANDS[row.band],
+        at=row.at,
+        dimensions=row.dimensions,
+    )

@@ -1,0 +1,218 @@
+"""Buckets and ledger added up: one statement for each of the two, whatever is asked of how many metrics."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cxloop_scoring.domain.answers import Sums
+from cxloop_scoring.domain.dimensions import COLUMNS
+from cxloop_scoring.domain.histogram import add_histogram, decode_histogram
+from cxloop_scoring.domain.instants import instant
+from cxloop_scoring.domain.metrics import DURATIONS
+from cxloop_scoring.domain.questions import Population, Question
+from cxloop_scoring.domain.windows import Span, layers
+from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.identities import canonical
+
+RawSums = dict[tuple[int, int, int], Sums]
+"""Sums by metric number, number of the span, and value id of the group (0 is the total)."""
+
+_NO_SQUARES = ", ".join(str(number) for number in sorted(DURATIONS))
+"""Squares of milliseconds are of no use, and too large for 64 bits."""
+
+
+@dataclass
+class Parameters:
+    """Parameters of one statement, numbered as they are added."""
+
+    values: list[Any] = field(default_factory=list[Any])
+
+    def add(self, value: Any) -> str:
+        """Add a value and give its placeholder."""
+        self.values.append(value)
+        return f"${len(self.values)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one pass adds up: metrics over spans, with the filters, group and population of a question."""
+
+    question: Question
+    numbers: tuple[int, ...]
+    timed: frozenset[int]
+    """Those of the numbers whose histograms are needed."""
+    spans: tuple[Span, ...]
+    ids: tuple[int, ...]
+    """The value id of each filter."""
+    dimensions: Mapping[str, int]
+    """Dimension numbers by name."""
+    up_to_document: str | None = None
+    """Of what was recorded at `as_of` itself, only documents up to this one; None takes them all."""
+
+
+def _spans_of(parts: Iterable[tuple[int, Span]]) -> tuple[list[int], list[int], list[int]]:
+    places, since, until = list[int](), list[int](), list[int]()
+    for place, span in parts:
+        places.append(place)
+        since.append(span.since)
+        until.append(span.until)
+    return places, since, until
+
+
+def _bucket_part(table: str, first: int) -> str:
+    return f"""
+        SELECT b.metric, s.place, b.value, b.n, b.sum, b.squares, b.low, b.middle, b.high, b.histogram
+        FROM unnest(${first}::int4[], ${first + 1}::int4[], ${first + 2}::int4[]) AS s (place, since, until)
+        JOIN {table} AS b
+            ON b.metric = ANY($7::int2[]) AND b.dimension = $8 AND b.at >= s.since AND b.at < s.until
+        WHERE $9::int4 IS NULL OR b.value = $9
+    """
+
+
+# Encodings of a histogram one behind the other are their sum: they are decoded once a group, not once a row.
+_BUCKETS = f"""
+    SELECT metric, place, value, sum(n)::int8, sum(sum)::int8, sum(squares)::int8, sum(low)::int8,
+           sum(middle)::int8, sum(high)::int8,
+           string_agg(histogram, ''::bytea) FILTER (WHERE metric = ANY($10::int2[])) AS histogram
+    FROM ({_bucket_part("bucket_day", 1)} UNION ALL {_bucket_part("bucket_hour", 4)}) AS b
+    GROUP BY metric, place, value
+"""
+
+
+async def add_up(connection: Connection, reading: Reading) -> RawSums:
+    """Add up what a reading names; what there is nothing of is left out."""
+    raw: RawSums = {}
+    spans = [(place, span) for place, span in enumerate(reading.spans) if span.since < span.until]
+    if not reading.question.needs_ledger:
+        parts = [(place, layers(span)) for place, span in spans]
+        days = [(place, span) for place, part in parts for span in part.days]
+        hours = [(place, span) for place, part in parts for span in part.hours]
+        if days or hours:
+            await _add_buckets(connection, reading, days, hours, raw)
+        spans = [(place, span) for place, part in parts for span in part.edges]
+    if spans:
+        await _add_ledger(connection, reading, spans, raw)
+    return raw
+
+
+async def _add_buckets(
+    connection: Connection,
+    reading: Reading,
+    days: Sequence[tuple[int, Span]],
+    hours: Sequence[tuple[int, Span]],
+    into: RawSums,
+) -> None:
+    question, ids = reading.question, reading.ids
+    name = question.by or (question.where[0].dimension if question.where else None)
+    rows = await connection.fetch(
+        _BUCKETS,
+        *_spans_of(days),
+        *_spans_of(hours),
+        list(reading.numbers),
+        0 if name is None else reading.dimensions[name],
+        ids[0] if ids else None,
+        list(reading.timed),
+    )
+    for metric, place, value, n, total, squares, low, middle, high, held in rows:
+        group = 0 if question.by is None else value
+        sums = into.setdefault((metric, place, group), Sums())
+        sums.add(Sums(n, total, squares, low, middle, high))
+        if held:
+            add_histogram(sums.histogram, decode_histogram(held))
+
+
+async def _add_ledger(
+    connection: Connection, reading: Reading, spans: Sequence[tuple[int, Span]], into: RawSums
+) -> None:
+    places, since, until = _spans_of(spans)
+    parameters = Parameters([places, [instant(at) for at in since], [instant(at) for at in until]])
+    picked = ledger_rows(reading, parameters, ("value", "band"))
+    timed = parameters.add(list(reading.timed))
+    statement = f"""
+        SELECT metric, place, grouped,
+            CASE WHEN metric = ANY({timed}::int2[]) THEN duration_bin(value) END AS bin,
+            sum(sign)::int8, sum(sign * value)::int8,
+            coalesce(sum(sign * value * value) FILTER (WHERE metric NOT IN ({_NO_SQUARES})), 0)::int8,
+            coalesce(sum(sign) FILTER (WHERE band = 0), 0)::int8,
+            coalesce(sum(sign) FILTER (WHERE band = 1), 0)::int8,
+            coalesce(sum(sign) FILTER (WHERE band = 2), 0)::int8
+        FROM ({picked}) AS picked GROUP BY metric, place, grouped, bin
+    """
+    for metric, place, group, number, *sums in await connection.fetch(statement, *parameters.values):
+        found = into.setdefault((metric, place, group), Sums())
+        found.add(Sums(*sums))
+        if number is not None:
+            add_histogram(found.histogram, {number: sums[0]})
+
+
+def conditions(reading: Reading, parameters: Parameters) -> str:
+    """Write the conditions of a question on ledger rows called `l`, metric and time aside."""
+    question = reading.question
+    parts: list[str] = []
+    for item, value in zip(question.where, reading.ids, strict=True):
+        placeholder = parameters.add(value)
+        if item.dimension in COLUMNS:
+            parts.append(f" AND l.{item.dimension} = {placeholder}::int4")
+        else:
+            parts.append(f" AND l.more @> ARRAY[{placeholder}::int4]")
+    if question.as_of is not None:
+        as_of = parameters.add(question.as_of)
+        parts.append(f" AND l.recorded_at <= {as_of}::timestamptz")
+        if reading.up_to_document is not None:
+            last = parameters.add(reading.up_to_document)
+            parts.append(f" AND (l.recorded_at < {as_of}::timestamptz OR l.document <= {last}::text)")
+    return "".join(parts)
+
+
+def _grouping(reading: Reading, parameters: Parameters) -> tuple[str, str]:
+    """Give the group's expression and the join it needs."""
+    by = reading.question.by
+    if by is None:
+        return "0", ""
+    if by in COLUMNS:
+        return f"l.{by}", ""
+    number = parameters.add(reading.dimensions[by])
+    return (
+        "v.id",
+        f"JOIN dimension_values AS v ON v.id = ANY(l.more) AND v.dimension = {number}::int2",
+    )
+
+
+def ledger_rows(reading: Reading, parameters: Parameters, columns: Sequence[str]) -> str:
+    """Write the part of a statement that selects signed ledger rows by metric, span (`place`) and `grouped`.
+
+    The first three parameters are the spans. In the relationship population only the latest net response of
+    each customer is left, in each span and group of its own.
+    """
+    group, join = _grouping(reading, parameters)
+    metrics = parameters.add(list(reading.numbers))
+    spans = "unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) AS s (place, since, until)"
+    latest = reading.question.population is Population.RELATIONSHIP
+    wanted = dict.fromkeys([*columns, *(("document", "at") if latest else ())])
+    owner, owners = "", ""
+    if latest:
+        as_of = reading.question.as_of
+        name, owners = canonical("l", None if as_of is None else parameters.add(as_of))
+        owner = f"{name} AS owner, "
+    rows = f"""
+        SELECT l.metric, s.place, {group} AS grouped, {owner}{", ".join(f"l.{name}" for name in wanted)}, l.sign
+        FROM {spans}
+        JOIN ledger AS l ON l.metric = ANY({metrics}::int2[]) AND l.at >= s.since AND l.at < s.until
+        {join} {owners}
+        WHERE {"TRUE" if reading.question.by is None else f"{group} IS NOT NULL"}
+            {conditions(reading, parameters)}
+    """
+    if not latest:
+        return rows
+    names = ", ".join(wanted)
+    # Withdrawn responses go first: they must not be anybody's latest.
+    return f"""
+        SELECT DISTINCT ON (metric, place, grouped, owner) * FROM (
+            SELECT metric, place, grouped, owner, {names}, sum(sign)::int8 AS sign
+            FROM ({rows}) AS signed
+            WHERE owner IS NOT NULL
+            GROUP BY metric, place, grouped, owner, {names}
+            HAVING sum(sign) > 0
+        ) AS net
+        ORDER BY metric, place, grouped, owner, at DESC, document DESC
+    """
