@@ -111,10 +111,11 @@ class _Metrics:
         for item in self.reader.sequence(at):
             problems = len(self.reader.problems)
             policy = self._policy(item)
+            if len(self.reader.problems) > problems:
+                continue  # a faulty one may seem to match more than was meant
             if any(_covers(earlier, policy) for earlier in policies):
                 self.reader.complain(item, "unreachable: a policy before it matches all of these tickets")
-            elif len(self.reader.problems) == problems:  # a faulty one may seem to match more than was meant
-                policies.append(policy)
+            policies.append(policy)
         return tuple(policies)
 
     def _policy(self, at: At) -> SlaPolicy:
