@@ -139,7 +139,7 @@ async def test_filters_and_groups_agree_and_the_worst_comes_first(service: Any) 
 
 async def test_a_series_covers_its_window(service: Any) -> None:
     found = await get(service, "/v1/metrics/nps/series", window="3d", step="1d")
-    assert [point["n"] for point in found["points"]] == [0, 10, 0]
+    assert [point["n"] for point in found["points"]] == [0, 10, 0, 0]
     assert found["points"][0]["from"] == found["window"]["from"]
     assert found["points"][-1]["to"] == found["window"]["to"]
 
@@ -181,15 +181,30 @@ async def test_the_catalogue_names_metrics_and_dimensions(service: Any) -> None:
     ("path", "params", "says"),
     [
         ("/v1/metrics/nsp", {}, "ticket_volume"),
-        ("/v1/metrics/nps", {"window": "91d"}, "90d"),
+        ("/v1/metrics/nps", {"window": "401d"}, "400d"),
+        ("/v1/metrics/nps", {"at": "2025-03-01T00:00:00Z"}, "kept for 400 days"),
+        ("/v1/metrics/nps", {"at": "9999-12-31T00:00:00Z"}, "within 3660 days"),
+        ("/v1/metrics/ticket_volum", {}, "Did you mean ticket_volume?"),
+        ("/v1/metrics/nps", {"where": "taem:billing"}, "Did you mean team?"),
+        ("/v1/metrics/nps", {"compare": "rest"}, "for groups"),
+        ("/v1/metrics/nps", {"compare": "before"}, "previous"),
+        ("/v1/metrics/nps", {"compare": "colour:red"}, "contact_type"),
+        ("/v1/metrics/nps/series", {"zone": "Berlin"}, "Europe/Berlin"),
+        ("/v1/metrics/nps/series", {"step": "2w"}, "1mo"),
+        ("/v1/metrics/nps/restatements", {"since": NOW.isoformat()}, "transactions of the last"),
+        ("/v1/metrics/backlog/restatements", {"since": NOON.isoformat()}, "had ended by then"),
+        ("/v1/metrics/churn/restatements", {"since": NOON.isoformat()}, "across documents"),
+        ("/v1/metrics/nps/drivers", {"by": "tag"}, "any number of tags"),
+        ("/v1/metrics/nps/drivers", {"by": "team", "against": NOW.isoformat()}, "before the window"),
+        ("/v1/divergence", {"by": "segment", "service": "nps", "experience": "nps"}, "service"),
         ("/v1/metrics/nps", {"window": "fortnight"}, "30d"),
         ("/v1/metrics/nps", {"where": "colour:red"}, "contact_type"),
         ("/v1/metrics/nps", {"where": "team"}, "dimension:value"),
         ("/v1/metrics/nps/groups", {"by": "colour"}, "contact_type"),
         ("/v1/metrics/csat", {"population": "relationship"}, "only nps"),
         ("/v1/metrics/nps", {"population": "everyone"}, "transactional or relationship"),
-        ("/v1/metrics/nps/series", {"window": "90d", "step": "1m"}, "points"),
-        ("/v1/metrics/nps/series", {"window": "1d", "step": "2d"}, "no longer than the window"),
+        ("/v1/metrics/nps/series", {"window": "90d", "step": "5m"}, "at most 2000 points"),
+        ("/v1/metrics/nps/series", {"window": "1d", "step": "1w"}, "no longer than the window"),
         ("/v1/metrics/nps", {"as_of": NOW.isoformat()}, "transactions of the last"),
         ("/v1/metrics/nps", {"windwo": "1d"}, "window"),
     ],

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Depends
 
 from cxloop_common.http import require
 from cxloop_common.security import Scope
+from cxloop_scoring.api.analyses import analysis_routes
 from cxloop_scoring.api.asking import ScoringApi
 from cxloop_scoring.api.documents import document_routes
 from cxloop_scoring.api.explaining import explaining_routes
@@ -16,6 +17,6 @@ __all__ = ["Limits", "ScoringApi", "routes"]
 def routes(api: ScoringApi) -> APIRouter:
     """Give the routes of the service."""
     router = APIRouter(prefix="/v1", dependencies=[Depends(require(Scope.READ))])
-    for part in (metric_routes(api), explaining_routes(api), document_routes(api)):
+    for part in (metric_routes(api), explaining_routes(api), analysis_routes(api), document_routes(api)):
         router.include_router(part)
     return router

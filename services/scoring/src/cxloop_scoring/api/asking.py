@@ -6,15 +6,18 @@ from datetime import datetime
 
 from cxloop_common.http import parameter_problem
 from cxloop_scoring.api.parameters import (
+    PREVIOUS,
     REST,
     Asked,
     Limits,
     SharedParameters,
     read_shared,
+    refuse_before_retention,
     unknown_dimension,
 )
 from cxloop_scoring.domain.answers import Answer, Sums, answer, largest_groups, shown
 from cxloop_scoring.domain.comparing import Difference, compare, compare_many
+from cxloop_scoring.domain.dimensions import OTHER
 from cxloop_scoring.domain.metrics import Family, Metric, Plan
 from cxloop_scoring.domain.questions import Filter, Question
 from cxloop_scoring.domain.rules import Rules
@@ -122,6 +125,11 @@ class ScoringApi:
                 (answers[metric.name],) = await self.points(snapshot, question, unsuppress=asked.unsuppress)
         return [(metric, answers[metric.name]) for metric in metrics]
 
+    def refuse_previous(self, asked: Asked, against: str | Filter | None) -> None:
+        """Raise Problem 400 where the window before is asked for and not kept any more."""
+        if against == PREVIOUS:
+            refuse_before_retention("compare", before(asked.window), self.limits, asked.now)
+
     async def compared(
         self, snapshot: Snapshot, metric: Metric, asked: Asked, against: str | Filter
     ) -> tuple[Answer, Difference | None]:
@@ -156,8 +164,8 @@ class ScoringApi:
             then = {key: sums for (_, key), sums in earlier.items() if key is not None}
             kept = {key: then.pop(key, Sums()) for key in groups}
             for rest in then.values():
-                if "__other__" in kept:
-                    kept["__other__"].add(rest)
+                if OTHER in kept:
+                    kept[OTHER].add(rest)
             pairs = {key: (sums, kept[key]) for key, sums in groups.items()}
         found = compare_many(metric, pairs, unsuppress=asked.unsuppress)
         return {

@@ -51,6 +51,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
         """Give a metric over one window, compared with another window or group where asked for."""
         asked = api.asked(shared)
         metric, against = read_metric(name, asked), read_compare(compare, groups=False)
+        api.refuse_previous(asked, against)
         async with api.snapshot(compare_with=compare) as snapshot:
             (found,) = await api.points(snapshot, asked.question(metric), unsuppress=asked.unsuppress)
             fields = {**asked.about(metric), **value_fields(found)}
@@ -85,6 +86,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
         """Give a metric for each value of a dimension, the worst first."""
         asked = api.asked(shared)
         metric, against = read_metric(name, asked), read_compare(compare, groups=True)
+        api.refuse_previous(asked, against)
         differences: dict[str, Any] = {}
         async with api.snapshot(by, compare) as snapshot:
             question = asked.question(metric, by=by)

@@ -118,9 +118,11 @@ def read_shared(shared: SharedParameters, limits: Limits, now: datetime) -> Aske
     length = parse_window(shared.window, longest=limits.retention)
     if until > now + _FARTHEST:
         raise parameter_problem("at", f"a window ends within {_FARTHEST.days} days from now")
-    _within_retention("at" if shared.at is not None else "window", until, length, limits, now)
+    end = microseconds(until)
+    window = Span(end - length // timedelta(microseconds=1), end)
+    refuse_before_retention("at" if shared.at is not None else "window", window, limits, now)
     return Asked(
-        window=Span(microseconds(until - length), microseconds(until)),
+        window=window,
         where=tuple(read_filter(text, "where") for text in shared.where),
         as_of=None if shared.as_of is None else settled_instant(shared.as_of, "as_of", limits, now),
         population=_population(shared.population),
@@ -129,11 +131,10 @@ def read_shared(shared: SharedParameters, limits: Limits, now: datetime) -> Aske
     )
 
 
-def _within_retention(
-    parameter: str, until: datetime, length: timedelta, limits: Limits, now: datetime
-) -> None:
+def refuse_before_retention(parameter: str, window: Span, limits: Limits, now: datetime) -> None:
+    """Raise Problem 400 for a window whose observations are not all kept any more."""
     oldest = now - limits.retention
-    if until < oldest + length:
+    if window.since < microseconds(oldest):
         raise parameter_problem(
             parameter,
             f"the window would begin before {oldest:%Y-%m-%dT%H:%M:%SZ}: "

@@ -120,7 +120,7 @@ class Explanations:
         elif question.population is Population.RELATIONSHIP:
             rows = await _latest(connection, reading, limit, after)
         else:
-            rows = {}
+            rows = dict[_Row, int]()
             for number in wanted:
                 rows |= await _in_force(connection, reading, number, limit, after)
         ordered = sorted(rows, key=lambda row: (_order(row), str(row[3:])))
