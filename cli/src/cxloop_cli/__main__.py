@@ -9,6 +9,7 @@ from cxloop_cli.demo.command import EXAMPLE as DEMO_EXAMPLE
 from cxloop_cli.demo.command import demo
 from cxloop_cli.generate.command import EXAMPLE as GENERATE_EXAMPLE
 from cxloop_cli.generate.command import generate
+from cxloop_cli.rebuild import rebuild_app
 from cxloop_cli.send import EXAMPLE as SEND_EXAMPLE
 from cxloop_cli.send import send
 from cxloop_cli.tail import EXAMPLE as TAIL_EXAMPLE
@@ -31,6 +32,7 @@ app.command(epilog=TAIL_EXAMPLE)(tail)
 app.command(epilog=GENERATE_EXAMPLE)(generate)
 app.add_typer(sources_app, name="sources")
 app.add_typer(rules_app, name="rules")
+app.add_typer(rebuild_app, name="rebuild")
 
 
 def main() -> None:

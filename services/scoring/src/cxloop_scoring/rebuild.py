@@ -151,14 +151,12 @@ class _Lines:
         print(f"{phase}: {done} of {total}", file=sys.stderr)  # noqa: T201  # a command writes to its terminal
 
 
-def run(settings: ScoringSettings, *, write: bool, progress: Progress) -> Outcome:
-    """Rebuild the database of these settings. Raises BusyError, and what asyncpg raises."""
+def run(database_url: str, topic_prefix: str, *, write: bool, progress: Progress) -> Outcome:
+    """Rebuild a database; scores are announced under the prefix. Raises BusyError, and what asyncpg raises."""
 
     async def in_database() -> Outcome:
-        async with Database(
-            settings.database_url, schema="scoring", transaction_timeout_s=_TRANSACTION_S
-        ) as database:
-            return await rebuild(database, TopicNames(settings.topic_prefix), write=write, progress=progress)
+        async with Database(database_url, schema="scoring", transaction_timeout_s=_TRANSACTION_S) as database:
+            return await rebuild(database, TopicNames(topic_prefix), write=write, progress=progress)
 
     return asyncio.run(in_database())
 
@@ -200,7 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
     given = parser.parse_args(arguments)
     try:
-        outcome = run(load_settings(ScoringSettings), write=not given.check, progress=_Lines())
+        settings = load_settings(ScoringSettings)
+        outcome = run(settings.database_url, settings.topic_prefix, write=not given.check, progress=_Lines())
     except Exception as error:
         known = exit_code(error)
         if known is None:

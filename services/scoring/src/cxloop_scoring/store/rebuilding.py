@@ -32,8 +32,8 @@ _AT_ONCE: Final = 5_000
 """Corrections in one statement."""
 _TRIES: Final = 10
 
-_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('cxloop.rebuild.' || current_schema(), 0))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('cxloop.rebuild.' || current_schema(), 0))"
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('cxloop.rebuild.' || coalesce(current_schema(), ''), 0))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('cxloop.rebuild.' || coalesce(current_schema(), ''), 0))"
 
 _DAY_OF = "floor(extract(epoch FROM {}) / 86400)::int4"
 # From one day with rows to the next, by the index alone: days without any cost nothing.
