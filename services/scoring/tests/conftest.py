@@ -3,8 +3,9 @@
 import json
 import random
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -13,17 +14,28 @@ import asyncpg
 import pytest_asyncio
 
 from cxloop_common.database import Database
-from cxloop_common.events import CanonicalEventBase, encode_event
+from cxloop_common.events import CloudEvent, encode_event
 from cxloop_common.kafka.records import Message, Partition, Record
 from cxloop_common.processor import Batch, Transaction
-from cxloop_common.topics import NORMALISED, SCORES, SCORING_LINKS, SURVEYS, TICKETS, TopicNames
+from cxloop_common.topics import (
+    ALERTS,
+    NORMALISED,
+    SCORES,
+    SCORING_LINKS,
+    SURVEYS,
+    TICKETS,
+    TOUCHPOINTS,
+    TopicNames,
+)
 from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.facts import Facts, decode_facts
+from cxloop_scoring.domain.metrics import GENERATION
+from cxloop_scoring.domain.rules import DEFAULT_RULES
 from cxloop_scoring.store.months import make_months
-from cxloop_scoring.worker import ScoringHandler
+from cxloop_scoring.worker import Counters, ScoringHandler
 
 PARTITIONS = 3
-_TOPICS = (TICKETS, SURVEYS, SCORING_LINKS)
+_TOPICS = (TICKETS, SURVEYS, SCORING_LINKS, TOUCHPOINTS, ALERTS)
 SHARDS = {
     Partition(topic.name, number): shard
     for shard, (topic, number) in enumerate((t, n) for t in _TOPICS for n in range(PARTITIONS))
@@ -48,7 +60,7 @@ class OpenTransaction:
         raise AssertionError(f"scoring has no outbox rows, yet wrote {len(messages)}")
 
 
-class Conflicts:
+class Count:
     """A counter that can be read."""
 
     def __init__(self) -> None:
@@ -56,6 +68,13 @@ class Conflicts:
 
     def inc(self, amount: float = 1) -> None:
         self.n += amount
+
+
+class Counts(defaultdict[str, Count]):
+    """Counters by label that can be read."""
+
+    def labels(self, *values: str) -> Count:
+        return self[values[0]]
 
 
 class Worker:
@@ -67,13 +86,17 @@ class Worker:
         self.now = datetime(2026, 3, 20, 12, tzinfo=UTC)
         self.published: list[Message] = []
         self.parked: list[str] = []
+        self.rules = replace(DEFAULT_RULES, generation=GENERATION)
         self._offsets = count()
         self.restart()
 
     def restart(self) -> None:
         """Start a new handler, with nothing in its memory."""
-        self.conflicts = Conflicts()
-        self.handler = ScoringHandler(self.database, TopicNames(), lambda: self.now, self.conflicts)
+        self.conflicts = Count()
+        self.anomalies = Counts(Count)
+        self.values = Counts(Count)
+        counters = Counters(self.conflicts, self.anomalies, self.values)
+        self.handler = ScoringHandler(self.database, TopicNames(), lambda: self.now, self.rules, counters)
 
     def record(self, message: Message) -> Record:
         """Turn a message into the record that a consumer reads."""
@@ -88,12 +111,13 @@ class Worker:
             timestamp_ms=0,
         )
 
-    def records(self, events: Iterable[CanonicalEventBase]) -> list[Record]:
-        """Encode events as the normaliser does."""
+    def records(self, events: Iterable[CloudEvent]) -> list[Record]:
+        """Encode events as the normaliser and alerting do."""
         found: list[Record] = []
         for event in events:
             key, value, headers = encode_event(event)
-            found.append(self.record(Message(NORMALISED[event.TYPE].name, key, value, tuple(headers))))
+            topic = NORMALISED.get(event.TYPE, ALERTS)
+            found.append(self.record(Message(topic.name, key, value, tuple(headers))))
         return found
 
     async def batch(self, records: Sequence[Record]) -> list[Message]:
@@ -108,7 +132,7 @@ class Worker:
         return transaction.published
 
     async def deliver(
-        self, events: Iterable[CanonicalEventBase], seed: int | None = None, largest: int = 1_000_000
+        self, events: Iterable[CloudEvent], seed: int | None = None, largest: int = 1_000_000
     ) -> None:
         """Process events, and the links that follow from them, in batches of any size up to `largest`.
 
@@ -130,7 +154,7 @@ class Worker:
     async def reset(self) -> None:
         """Empty the tables."""
         await self.connection.execute(
-            "TRUNCATE documents, ledger, bucket_hour, bucket_day, dimensions, dimension_values"
+            "TRUNCATE documents, ledger, bucket_hour, bucket_day, dimensions, dimension_values, case_links"
         )
         self.published.clear()
         self.parked.clear()
@@ -160,7 +184,7 @@ class Worker:
             ids = [row[name] for name in COLUMNS if row[name] is not None] + list(row["more"] or ())
             dimensions = frozenset((names[words[value][0]], words[value][1]) for value in ids)
             key = (row["document"], row["metric"], row["value"], row["band"], row["at"], row["customer"])
-            net[*key, dimensions] += row["sign"]
+            net[*key, dimensions, row["ticket"]] += row["sign"]
         return {key: times for key, times in net.items() if times}
 
     def highest_scores(self) -> dict[str, tuple[Any, ...]]:

@@ -24,7 +24,8 @@ from cxloop_common.events import (
 from cxloop_scoring.domain.histogram import decode_histogram, duration_bin
 
 START = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
-DURATIONS = {5, 6, 7}
+DURATIONS = {5, 6, 7, 12, 17, 30, 31, 32, 33}
+LEDGER_ONLY = {10, 11, 13, 14, 21, 22, 23, 24, 25, 26}
 
 # Few times, so that ties and windows over midnight happen; few objects, so that events meet.
 times = st.integers(0, 9).map(lambda step: START + timedelta(minutes=17 * step))
@@ -176,7 +177,9 @@ async def bucket_rows(worker: Any, table: str) -> dict[Any, Any]:
 def recomputed(net: dict[tuple[Any, ...], int], hours: int) -> dict[Any, Any]:
     """Add up the net ledger as the buckets should have it."""
     sums: dict[Any, list[Any]] = {}
-    for (_, metric, value, band, at, _, filed), times in net.items():
+    for (_, metric, value, band, at, _, filed, _), times in net.items():
+        if metric in LEDGER_ONLY:
+            continue
         slot = int(at.timestamp()) // (3600 * hours)
         for name, text in [(None, None), *filed]:
             cell = sums.setdefault((metric, name, text, slot), [0, 0, 0, 0, 0, 0, defaultdict(int)])

@@ -9,6 +9,7 @@ from cxloop_common.events import SurveyResponded, TicketCreated, TicketStatusCha
 from cxloop_common.kafka.records import Message
 from cxloop_common.topics import SCORING_LINKS, TICKETS
 from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
+from cxloop_scoring.domain.metrics import GENERATION, MetricNumber
 from cxloop_scoring.domain.scores import link_of
 from cxloop_scoring.store.writing import (
     ChangedDocument,
@@ -64,7 +65,7 @@ async def test_a_late_older_edit_changes_no_number_but_the_revision(worker: Any)
     await worker.deliver([answer("b", 9, minutes=5)])
     await worker.deliver([answer("a", 3)])
     assert await worker.connection.fetchval("SELECT count(*) FROM ledger") == 1
-    assert [revision for revision, *_ in worker.highest_scores().values()] == [(1, 2)]
+    assert [revision for revision, *_ in worker.highest_scores().values()] == [(GENERATION, 2)]
 
 
 async def test_contradictory_content_is_settled_and_counted(worker: Any) -> None:
@@ -85,7 +86,7 @@ async def test_a_document_of_another_generation_is_rebooked_against_the_ledger(w
     net = await worker.net_ledger()
     assert [key[2] for key in net] == [900]
     assert await totals(worker) == (1, 900)
-    assert {generation for generation, _ in (await worker.documents()).values()} == {1}
+    assert {generation for generation, _ in (await worker.documents()).values()} == {GENERATION}
 
 
 async def test_a_document_that_someone_else_changed_is_not_overwritten(worker: Any) -> None:
@@ -112,7 +113,7 @@ async def test_a_batch_that_is_rolled_back_leaves_the_next_one_right(worker: Any
     await transaction.rollback()
     assert await worker.connection.fetchval("SELECT count(*) FROM documents") == 0
     await worker.batch(records)
-    assert len(await worker.net_ledger()) == 5
+    assert len(await worker.net_ledger()) == 6
     assert await totals(worker) == (1, 900)
 
 
@@ -123,9 +124,13 @@ async def test_links_of_a_ticket_reach_a_survivor_that_is_not_known_yet(worker: 
     facts = (await worker.documents())["ticket:zendesk-eu:1"][1]
     link = link_of("ticket:zendesk-eu:1", "ticket:zendesk-eu:2", "c1", facts["c1"])
     await worker.batch([worker.record(Message(SCORING_LINKS.name, *link))])
-    assert len(await worker.net_ledger()) == 1
+    booked = {key[1] for key in await worker.net_ledger()}
+    assert booked == {MetricNumber.TICKET_VOLUME, MetricNumber.REPEAT_CONTACT_RATE}
     await worker.deliver(ticket(2))
-    assert len(await worker.net_ledger()) == 5
+    contacts = {
+        key[0]: key[4] for key in await worker.net_ledger() if key[1] == MetricNumber.REPEAT_CONTACT_RATE
+    }
+    assert contacts["ticket:zendesk-eu:2"] == NOON
 
 
 async def test_a_long_histogram_is_compacted_without_changing_what_it_says(worker: Any) -> None:

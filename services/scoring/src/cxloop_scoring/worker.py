@@ -1,6 +1,7 @@
 """The worker: records to facts, facts to documents, and what that changes to ledger, buckets and scores."""
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -10,14 +11,24 @@ from cxloop_common.kafka.records import Message
 from cxloop_common.processor import Batch, PoisonError, PoisonReason, Transaction
 from cxloop_common.topics import SCORES, SCORING_LINKS, TopicNames
 from cxloop_scoring.domain.buckets import BucketRows, Changes, Entry
-from cxloop_scoring.domain.documents import Folded, contributions, fold, observations, survivors
+from cxloop_scoring.domain.cases import case_links
+from cxloop_scoring.domain.clocks import ClockAnomaly
+from cxloop_scoring.domain.documents import (
+    Folded,
+    anomalies,
+    fold,
+    observations,
+    survivors,
+    times_of_their_own,
+)
 from cxloop_scoring.domain.facts import Fact, Facts, add_fact, conflicts
-from cxloop_scoring.domain.metrics import GENERATION
 from cxloop_scoring.domain.observations import Observation, differences
-from cxloop_scoring.domain.reading import UnreadableError, read
+from cxloop_scoring.domain.reading import SaysNothingError, UnreadableError, read
 from cxloop_scoring.domain.responses import Response
+from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.scores import Encoded, link_of, score_of
 from cxloop_scoring.store.booked import net_ledger
+from cxloop_scoring.store.case_links import remember_case_links
 from cxloop_scoring.store.vocabulary import Vocabulary
 from cxloop_scoring.store.writing import (
     BUCKET_TABLES,
@@ -40,11 +51,37 @@ class Counter(Protocol):
         ...
 
 
+class LabelledCounter(Protocol):
+    """A family of counters, as the telemetry has them."""
+
+    def labels(self, *values: str) -> Counter:
+        """Give the counter of these label values."""
+        ...
+
+
+class Counters(NamedTuple):
+    """What the worker counts beside the processor."""
+
+    conflicting: Counter
+    """Contents that lost against another one under the same event id."""
+    anomalies: LabelledCounter
+    """Documents whose times contradict themselves, by reason, each when that is first seen."""
+    values: LabelledCounter
+    """Dimension values that were never seen before, by dimension."""
+
+
 class _Arrivals(NamedTuple):
     """What one batch brought for one document."""
 
     shard: int
     facts: list[tuple[str, Fact]]
+
+
+class _Standing(NamedTuple):
+    """What a document contributes as it stands now."""
+
+    observations: list[Observation]
+    anomalies: tuple[ClockAnomaly, ...]
 
 
 class _Booking(NamedTuple):
@@ -57,7 +94,7 @@ class _Booking(NamedTuple):
 
 
 class ScoringHandler:
-    """Folds tickets, responses and linked facts.
+    """Folds tickets, responses, linked facts, touchpoints and cases.
 
     A batch becomes the difference between what its documents contributed and what they contribute now; a batch
     of duplicates changes and publishes nothing.
@@ -68,13 +105,15 @@ class ScoringHandler:
         database: Database,
         names: TopicNames,
         now: Callable[[], datetime],
-        conflicting: Counter,
+        rules: Rules,
+        counters: Counters,
     ) -> None:
-        self._vocabulary = Vocabulary(database)
+        self._vocabulary = Vocabulary(database, self._count_values)
         self._scores = names.name(SCORES)
         self._links = names.name(SCORING_LINKS)
         self._now = now
-        self._conflicting = conflicting
+        self._rules = rules
+        self._counters = counters
 
     async def handle(self, batch: Batch, transaction: Transaction) -> None:
         """Fold a batch in its transaction; scores are on their way before the first row is written."""
@@ -84,19 +123,30 @@ class ScoringHandler:
         changed, brought = self._fold(arrivals, stored)
         if not changed:
             return
+        rules = self._rules
         folded = {document.id: fold(document.id, document.facts) for document in changed}
         transaction.publish(self._messages(changed, folded, brought, stored))
         outdated = {
-            document.id: stored[document.id].facts
+            document.id: stored[document.id]
             for document in changed
-            if document.version is not None and stored[document.id].generation != GENERATION
+            if document.version is not None and stored[document.id].generation != rules.generation
         }
         booked = await net_ledger(connection, outdated) if outdated else {}
+        now = {id_: _Standing(observations(one, rules), anomalies(one)) for id_, one in folded.items()}
+        if rules.sla:
+            changed = [
+                document._replace(booked_at=times_of_their_own(document.facts, now[document.id].observations))
+                for document in changed
+            ]
         # PostgreSQL works on each statement while the next one is being prepared here.
-        bookings = await _meanwhile(
-            write_documents(connection, changed, GENERATION),
-            lambda: _bookings(changed, folded, stored, booked),
+        bookings, surprises = await _meanwhile(
+            write_documents(connection, changed, rules.generation),
+            lambda: _bookings(changed, now, stored, booked, rules),
         )
+        for reason, times in surprises.items():
+            self._counters.anomalies.labels(reason).inc(times)
+        links = [link for document in changed for link in case_links(document.id, document.facts)]
+        await remember_case_links(connection, links, self._now())
         if not bookings:
             return
         resolved = await self._vocabulary.resolve({b.observation.dimensions for b in bookings})
@@ -110,6 +160,10 @@ class ScoringHandler:
         hours, days = BUCKET_TABLES
         by_day = await _meanwhile(add_to_buckets(connection, hours, by_hour), changes.days)
         await add_to_buckets(connection, days, by_day)
+
+    def _count_values(self, new: Mapping[str, int]) -> None:
+        for dimension, values in new.items():
+            self._counters.values.labels(dimension).inc(values)
 
     def _fold(
         self, arrivals: Mapping[str, _Arrivals], stored: Mapping[str, StoredDocument]
@@ -125,7 +179,7 @@ class ScoringHandler:
             if not news:
                 continue
             if lost := conflicts(facts) - lost_before:
-                self._conflicting.inc(lost)
+                self._counters.conflicting.inc(lost)
             changed.append(ChangedDocument(document, shard, facts, None if known is None else known.version))
             before: Facts = {} if known is None else known.facts
             brought[document] = [key for key, fact in facts.items() if before.get(key) is not fact]
@@ -142,7 +196,7 @@ class ScoringHandler:
         for document in changed:
             response = folded[document.id]
             if isinstance(response, Response):
-                score = score_of(document.id, document.facts, response, GENERATION)
+                score = score_of(document.id, document.facts, response, self._rules.generation)
                 messages.append(_message(self._scores, score))
                 continue
             targets = survivors(document.id, document.facts)
@@ -184,6 +238,8 @@ def _arrivals(batch: Batch) -> dict[str, _Arrivals]:
         except UnreadableError as error:
             batch.park(record, PoisonError(PoisonReason.UNREADABLE, str(error), record))
             continue
+        except SaysNothingError:
+            continue
         found = arrivals.get(document)
         if found is None:
             arrivals[document] = _Arrivals(batch.shard(record), [(event_id, fact)])
@@ -194,21 +250,28 @@ def _arrivals(batch: Batch) -> dict[str, _Arrivals]:
 
 def _bookings(
     changed: Iterable[ChangedDocument],
-    folded: Mapping[str, Folded | None],
+    standing: Mapping[str, _Standing],
     stored: Mapping[str, StoredDocument],
-    booked: Mapping[str, Sequence[Observation]],
-) -> list[_Booking]:
+    booked: Mapping[str, list[Observation]],
+    rules: Rules,
+) -> tuple[list[_Booking], Tally[str]]:
+    """Give what has to be booked, and which documents' times now contradict themselves, by reason."""
     bookings: list[_Booking] = []
-    for document, shard, _, version in changed:
-        now = observations(folded[document])
+    surprises: Tally[str] = Tally()
+    for document, shard, _, version, _ in changed:
+        now, odd = standing[document]
         if version is None:
+            surprises.update(odd)
             bookings += [_Booking(document, shard, 1, observation) for observation in now]
             continue
         before = booked.get(document)
-        if before is None:
-            before = contributions(document, stored[document].facts)
+        if before is None or odd:
+            was = fold(document, stored[document].facts)
+            surprises.update(set(odd).difference(anomalies(was)))
+            if before is None:
+                before = observations(was, rules)
         if before != now:
             bookings += [
                 _Booking(document, shard, sign, observation) for sign, observation in differences(before, now)
             ]
-    return bookings
+    return bookings, surprises

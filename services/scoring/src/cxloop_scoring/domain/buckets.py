@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from cxloop_scoring.domain.histogram import Histogram, duration_bin, encode_histogram
-from cxloop_scoring.domain.metrics import DURATIONS
+from cxloop_scoring.domain.metrics import DURATIONS, LEDGER_ONLY
 from cxloop_scoring.domain.observations import Observation
 from cxloop_scoring.domain.windows import HOUR
 
@@ -72,15 +72,17 @@ class Changes:
         self._plain: _Sums = {}
         self._timed: _Times = {}
         for entry in entries:
-            if entry.observation.metric in DURATIONS:
+            metric = entry.observation.metric
+            if metric in DURATIONS:
                 self._add_timed(entry)
-            elif entry.observation.band is None:
-                self._add_plain(entry)
-            else:
-                self._add_banded(entry, entry.observation.band)
+            elif metric not in LEDGER_ONLY:
+                if entry.observation.band is None:
+                    self._add_plain(entry)
+                else:
+                    self._add_banded(entry, entry.observation.band)
 
     def _add_banded(self, entry: Entry, band: int) -> None:
-        sign, (metric, value, _, at, _, _), shard, resolved = entry
+        sign, (metric, value, _, at, _, _, _), shard, resolved = entry
         cells = self._banded.setdefault((metric, at // HOUR, shard), {})
         total = sign * value
         squares = total * value
@@ -94,7 +96,7 @@ class Changes:
             cell[place] += sign
 
     def _add_plain(self, entry: Entry) -> None:
-        sign, (metric, value, _, at, _, _), shard, resolved = entry
+        sign, (metric, value, _, at, _, _, _), shard, resolved = entry
         cells = self._plain.setdefault((metric, at // HOUR, shard), {})
         total = sign * value
         squares = total * value
@@ -108,7 +110,7 @@ class Changes:
                 cell[2] += squares
 
     def _add_timed(self, entry: Entry) -> None:
-        sign, (metric, value, _, at, _, _), shard, resolved = entry
+        sign, (metric, value, _, at, _, _, _), shard, resolved = entry
         cells = self._timed.setdefault((metric, at // HOUR, shard), {})
         total = sign * value
         number = duration_bin(value)

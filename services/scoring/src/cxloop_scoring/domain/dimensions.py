@@ -86,6 +86,11 @@ class Dimensions(NamedTuple):
                 yield name, value
         yield from self.more
 
+    def with_declared(self, name: str, value: str) -> "Dimensions":
+        """File under one declared dimension more; what was said under its name gives way."""
+        others = [pair for pair in self.more if pair[0] != name]
+        return self._replace(more=tuple(sorted([*others, (name, value)])))
+
     def named(self) -> dict[str, str]:
         """Render as a mapping; tags are left out, for they have no single value."""
         return {name: value for name, value in self.pairs() if name != TAG}

@@ -1,10 +1,13 @@
 """Documents: the pure function from facts to observations, and what a merged ticket passes on."""
 
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 from urllib.parse import quote, unquote
 
 from cxloop_common.identifiers import document_id
+from cxloop_scoring.domain.cases import CASE, FoldedCase, case_observations, fold_case
+from cxloop_scoring.domain.clocks import ClockAnomaly
 from cxloop_scoring.domain.facts import (
     AGENT,
     CUSTOMER,
@@ -17,12 +20,36 @@ from cxloop_scoring.domain.facts import (
     Replied,
     Tombstone,
 )
+from cxloop_scoring.domain.lifecycle import LIFECYCLE, Lifecycle, fold_lifecycle, lifecycle_observations
 from cxloop_scoring.domain.observations import Observation
-from cxloop_scoring.domain.responses import Response, fold_response, response_observations
+from cxloop_scoring.domain.responses import (
+    RESPONSE,
+    SEND,
+    Response,
+    Send,
+    fold_survey,
+    response_observations,
+    send_observations,
+)
+from cxloop_scoring.domain.rules import DEFAULT_RULES, Rules
 from cxloop_scoring.domain.tickets import Ticket, fold_ticket, ticket_observations
 
+__all__ = [
+    "RESPONSE",
+    "TICKET",
+    "Folded",
+    "anomalies",
+    "contributions",
+    "document_of",
+    "fold",
+    "linked",
+    "observations",
+    "source_of",
+    "survivors",
+    "times_of_their_own",
+]
+
 TICKET: Final = "ticket:"
-RESPONSE: Final = "response:"
 
 
 @lru_cache(maxsize=4096)
@@ -52,27 +79,72 @@ def source_of(document: str) -> str:
     return _decoded_source(document.split(":", 2)[1])
 
 
-Folded: TypeAlias = Ticket | Response
+Folded: TypeAlias = Ticket | Response | Send | Lifecycle | FoldedCase
 """What a document amounts to."""
 
 
+def _ticket(document: str, facts: Facts) -> Ticket | None:
+    return fold_ticket(source_of(document), document, facts)
+
+
+def _survey(document: str, facts: Facts) -> Response | Send | None:
+    return fold_survey(document, source_of(document), facts)
+
+
+def _lifecycle(_: str, facts: Facts) -> Lifecycle | None:
+    return fold_lifecycle(facts)
+
+
+def _case(_: str, facts: Facts) -> FoldedCase | None:
+    return fold_case(facts)
+
+
+_FOLDS: Final[Mapping[str, Callable[[str, Facts], Folded | None]]] = {
+    TICKET: _ticket,
+    RESPONSE: _survey,
+    SEND: _survey,
+    LIFECYCLE: _lifecycle,
+    CASE: _case,
+}
+"""How a document is folded, by what its id begins with."""
+
+
 def fold(document: str, facts: Facts) -> Folded | None:
-    """Fold a document: a function of its facts alone; None where it counts for nothing yet, or no more."""
-    if document.startswith(TICKET):
-        return fold_ticket(source_of(document), document, facts)
-    return fold_response(source_of(document), facts)
+    """Fold a document: a function of its facts alone; None where it counts for nothing yet, or no more.
+
+    Raises KeyError for an id of no kind of document.
+    """
+    return _FOLDS[document[: document.find(":") + 1]](document, facts)
 
 
-def observations(folded: Folded | None) -> list[Observation]:
-    """Give all observations of a folded document."""
+def observations(folded: Folded | None, rules: Rules = DEFAULT_RULES) -> list[Observation]:
+    """Give all observations of a folded document, by the rules of an installation."""
     if folded is None:
         return []
-    return ticket_observations(folded) if isinstance(folded, Ticket) else response_observations(folded)
+    if isinstance(folded, Ticket):
+        return ticket_observations(folded, rules)
+    if isinstance(folded, Response):
+        return response_observations(folded)
+    if isinstance(folded, Send):
+        return send_observations(folded)
+    if isinstance(folded, Lifecycle):
+        return lifecycle_observations(folded, rules)
+    return case_observations(folded)
 
 
-def contributions(document: str, facts: Facts) -> list[Observation]:
-    """Give all observations of a document: a function of its facts alone."""
-    return observations(fold(document, facts))
+def contributions(document: str, facts: Facts, rules: Rules = DEFAULT_RULES) -> list[Observation]:
+    """Give all observations of a document: a function of its facts and the rules alone."""
+    return observations(fold(document, facts), rules)
+
+
+def anomalies(folded: Folded | None) -> tuple[ClockAnomaly, ...]:
+    """Name what contradicts itself in the times of a document."""
+    return folded.anomalies if isinstance(folded, Ticket | Response) else ()
+
+
+def times_of_their_own(facts: Facts, found: Iterable[Observation]) -> tuple[int, ...]:
+    """Give the times of observations that no fact of their document has, sorted: a target that is due, alone."""
+    return tuple(sorted({one.at for one in found} - {fact.at for fact in facts.values()}))
 
 
 def survivors(document: str, facts: Facts) -> set[str]:

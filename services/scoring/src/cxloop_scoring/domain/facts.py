@@ -59,6 +59,7 @@ class Replied(FactBase, tag=3, frozen=True, gc=False):
     public: bool
     said: dict[str, str | None]
     worked: int | None = None
+    identifiers: tuple[str, ...] = ()
 
 
 class StatusChanged(FactBase, tag=4, frozen=True, gc=False):
@@ -66,6 +67,7 @@ class StatusChanged(FactBase, tag=4, frozen=True, gc=False):
 
     status: int
     said: dict[str, str | None]
+    identifiers: tuple[str, ...] = ()
 
 
 class Escalated(FactBase, tag=5, frozen=True, gc=False):
@@ -73,12 +75,15 @@ class Escalated(FactBase, tag=5, frozen=True, gc=False):
 
     level: str | None
     said: dict[str, str | None]
+    identifiers: tuple[str, ...] = ()
 
 
 class Merged(FactBase, tag=6, frozen=True, gc=False):
     """A ticket was merged away into `into`, a document id."""
 
     into: str
+    said: dict[str, str | None] = {}
+    identifiers: tuple[str, ...] = ()
 
 
 class Deleted(FactBase, tag=7, frozen=True, gc=False):

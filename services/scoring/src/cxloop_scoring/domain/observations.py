@@ -21,8 +21,9 @@ class Band(IntEnum):
 class Observation(NamedTuple):
     """One value of one metric, with the time and the dimensions it counts under.
 
-    value: milliseconds, hundredths of a point of a score, or 0 and 1. at: microseconds since 1970, UTC.
-    customer: a hash of the customer hint, None for an anonymous document.
+    value: milliseconds, hundredths (of a point of a score, of a currency), or a count. at: microseconds since
+    1970, UTC. customer: a hash of the customer hint, None for an anonymous document. ticket: the document of the
+    ticket that a response is about.
     """
 
     metric: int
@@ -31,6 +32,7 @@ class Observation(NamedTuple):
     at: int
     customer: int | None
     dimensions: Dimensions
+    ticket: str | None = None
 
 
 class Customer(NamedTuple):

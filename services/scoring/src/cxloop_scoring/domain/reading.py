@@ -195,10 +195,21 @@ def _about(data: _Responded | _Sent, source: str) -> str | None:
     return document_of("ticket", data.ticket_source or source, data.ticket_id)
 
 
+def _described(data: _Fields) -> dict[str, str | None]:
+    return _said(
+        data,
+        channel=data.channel,
+        team=data.team,
+        agent=data.agent,
+        contact_type=data.contact_type,
+        priority=data.priority,
+    )
+
+
 def _created(data: _Fields, source: str, at: int, digest: bytes) -> tuple[str, Fact]:
     if data.channel is None or data.created_by is None:
         raise _ModelDecidesError
-    said = _said(data, channel=data.channel, team=data.team, agent=data.agent, contact_type=data.contact_type)
+    said = _described(data)
     return _ticket(data, source), Created(
         at,
         digest,
@@ -211,7 +222,7 @@ def _created(data: _Fields, source: str, at: int, digest: bytes) -> tuple[str, F
 
 
 def _updated(data: _Fields, source: str, at: int, digest: bytes) -> tuple[str, Fact]:
-    said = _said(data, channel=data.channel, team=data.team, agent=data.agent, contact_type=data.contact_type)
+    said = _described(data)
     worked = _milliseconds(data.worked_s)
     return _ticket(data, source), Updated(at, digest, said, _tags(data), data.identifiers, worked)
 
@@ -221,25 +232,34 @@ def _assigned(data: _Assigned, source: str, at: int, digest: bytes) -> tuple[str
     # None takes the assignment away, so both are always said.
     said["team"] = None if data.team is None else storable(data.team)
     said["agent"] = None if data.agent is None else storable(data.agent)
-    return _ticket(data, source), Updated(at, digest, said, None, ())
+    return _ticket(data, source), Updated(at, digest, said, None, data.identifiers)
 
 
 def _replied(data: _Replied, source: str, at: int, digest: bytes) -> tuple[str, Fact]:
     return _ticket(data, source), Replied(
-        at, digest, AUTHORS[data.author], data.public, _said(data), _milliseconds(data.worked_s)
+        at,
+        digest,
+        AUTHORS[data.author],
+        data.public,
+        _said(data),
+        _milliseconds(data.worked_s),
+        data.identifiers,
     )
 
 
 def _status(data: _Status, source: str, at: int, digest: bytes) -> tuple[str, Fact]:
-    return _ticket(data, source), StatusChanged(at, digest, STATUSES.get(data.status, OPEN), _said(data))
+    return _ticket(data, source), StatusChanged(
+        at, digest, STATUSES.get(data.status, OPEN), _said(data), data.identifiers
+    )
 
 
 def _escalated(data: _Escalated, source: str, at: int, digest: bytes) -> tuple[str, Fact]:
-    return _ticket(data, source), Escalated(at, digest, data.level, _said(data))
+    return _ticket(data, source), Escalated(at, digest, data.level, _said(data), data.identifiers)
 
 
 def _merged(data: _Merged, source: str, at: int, digest: bytes) -> tuple[str, Fact]:
-    return _ticket(data, source), Merged(at, digest, document_of("ticket", source, data.into_ticket_id))
+    into = document_of("ticket", source, data.into_ticket_id)
+    return _ticket(data, source), Merged(at, digest, into, _said(data), data.identifiers)
 
 
 def _deleted(data: _TicketData, source: str, at: int, digest: bytes) -> tuple[str, Fact]:

@@ -73,7 +73,7 @@ def score_of(document: str, facts: Facts, response: Response, generation: int) -
         document=document,
         event_ids=event_ids(facts),
         event_time=instant,
-        identifiers=answer.identifiers,
+        identifiers=response.identifiers,
         metric=answer.metric,
         normalised=response.normalised,
         raw=answer.score,
@@ -86,7 +86,7 @@ def score_of(document: str, facts: Facts, response: Response, generation: int) -
         ),
         tags=tuple(value for name, value in dimensions.more if name == TAG) if dimensions.more else (),
         customer_hint=response.customer.hint,
-        ticket=answer.ticket,
+        ticket=response.ticket,
         wants_contact=answer.wants_contact,
     )
     return Encoded(

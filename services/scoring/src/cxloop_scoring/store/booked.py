@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 
 from cxloop_scoring.domain.dimensions import COLUMNS, Dimensions
-from cxloop_scoring.domain.facts import Facts
 from cxloop_scoring.domain.instants import instant, microseconds
-from cxloop_scoring.domain.metrics import BY_NUMBER
+from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.observations import Observation
 from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.writing import StoredDocument
 
+_NUMBERS = [int(number) for number in MetricNumber]
 _NET = f"""
-    SELECT document, metric, value, band, at, customer, {", ".join(COLUMNS)}, more, sum(sign)::int4 AS times
+    SELECT document, metric, value, band, at, customer, {", ".join(COLUMNS)}, more, ticket,
+           sum(sign)::int4 AS times
     FROM ledger
     WHERE metric = ANY($1::int2[]) AND at = ANY($2::timestamptz[]) AND document = ANY($3::text[])
-    GROUP BY document, metric, value, band, at, customer, {", ".join(COLUMNS)}, more
+    GROUP BY document, metric, value, band, at, customer, {", ".join(COLUMNS)}, more, ticket
     HAVING sum(sign) <> 0
 """
 _WORDS = """
@@ -22,14 +24,17 @@ _WORDS = """
 """
 
 
-async def net_ledger(connection: Connection, documents: Mapping[str, Facts]) -> dict[str, list[Observation]]:
+async def net_ledger(
+    connection: Connection, documents: Mapping[str, StoredDocument]
+) -> dict[str, list[Observation]]:
     """Give the observations in force of documents, read from the ledger.
 
-    An observation is booked at the time of one of its document's facts, which is how it is found without an
-    index of its own on the document.
+    An observation is booked at the time of one of its document's facts, or at one that the document keeps for
+    that purpose, which is how it is found without an index of its own on the document.
     """
-    times = sorted({fact.at for facts in documents.values() for fact in facts.values()})
-    rows = await connection.fetch(_NET, list(BY_NUMBER), [instant(at) for at in times], sorted(documents))
+    times = {fact.at for document in documents.values() for fact in document.facts.values()}
+    times.update(at for document in documents.values() for at in document.booked_at)
+    rows = await connection.fetch(_NET, _NUMBERS, [instant(at) for at in sorted(times)], sorted(documents))
     ids = {value for row in rows for value in row[6 : 6 + len(COLUMNS)] if value is not None}
     ids.update(value for row in rows for value in row["more"] or ())
     words = {row[0]: (row[1] or "tag", row[2]) for row in await connection.fetch(_WORDS, sorted(ids))}
@@ -44,6 +49,7 @@ async def net_ledger(connection: Connection, documents: Mapping[str, Facts]) -> 
             microseconds(row["at"]),
             row["customer"],
             Dimensions._make([*columns, more]),
+            row["ticket"],
         )
         booked[row["document"]].extend([observation] * row["times"])
     return booked

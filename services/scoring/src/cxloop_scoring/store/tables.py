@@ -2,8 +2,10 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
+    Float,
     Identity,
     Index,
     Integer,
@@ -28,6 +30,11 @@ DOCUMENTS = Table(
     Column("shard", SmallInteger, nullable=False, comment="where the document was first met"),
     Column("generation", Integer, nullable=False, comment="formulas and configuration it was booked with"),
     Column("facts", LargeBinary, nullable=False, comment="msgpack: event id -> fact"),
+    Column(
+        "booked_at",
+        ARRAY(DateTime(timezone=True)),
+        comment="times of observations that no fact of the document has, such as a target's due time",
+    ),
     postgresql_with={"fillfactor": 80},
 )
 
@@ -44,6 +51,7 @@ LEDGER = Table(
     *(Column(name, Integer) for name in COLUMNS),
     Column("more", ARRAY(Integer), comment="value ids of tags and declared dimensions"),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("ticket", Text(collation="C"), comment="document of the ticket that a response is about"),
     Index(
         "ledger_metric_at",
         "metric",
@@ -95,3 +103,54 @@ DIMENSION_VALUES = Table(
     UniqueConstraint("dimension", "value"),
 )
 """Small integers for texts. An id is unique over all dimensions, and carries no meaning."""
+
+CUSTOMERS = Table(
+    "customers",
+    METADATA,
+    Column("identifier", BigInteger, primary_key=True, comment="hash, as in the ledger"),
+    Column("customer", BigInteger, nullable=False, comment="hash of journey's customer id"),
+    Column("version", BigInteger, nullable=False, comment="journey's; the highest counts"),
+)
+"""Whose identifier it is now."""
+
+CUSTOMER_HISTORY = Table(
+    "customer_history",
+    METADATA,
+    Column("identifier", BigInteger, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("customer", BigInteger, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+)
+"""Whose identifier it was at any time before, for answers as of then."""
+
+CASE_LINKS = Table(
+    "case_links",
+    METADATA,
+    Column("kind", SmallInteger, primary_key=True, comment="0 trigger, 1 superseded"),
+    Column("subject", Text(collation="C"), primary_key=True, comment="score or superseded case"),
+    Column("case_document", Text(collation="C"), primary_key=True),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+)
+"""Which scores raised a case, and which cases it stands for."""
+
+CONFIGURATIONS = Table(
+    "configurations",
+    METADATA,
+    Column("number", Integer, Identity(), primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("content", Text, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+"""Configurations that documents were ever booked with."""
+
+SCALES = Table(
+    "scales",
+    METADATA,
+    Column("source", Text(collation="C"), primary_key=True),
+    Column("survey", Text(collation="C"), primary_key=True),
+    Column("metric", Text(collation="C"), primary_key=True),
+    Column("least", Float, primary_key=True),
+    Column("most", Float, primary_key=True),
+    Column("lower_is_better", Boolean, primary_key=True),
+)
+"""Scales that surveys were ever answered on."""

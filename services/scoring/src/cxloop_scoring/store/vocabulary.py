@@ -1,6 +1,8 @@
 """Dimension values as small integers: looked up, and written down where they are new."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from cxloop_common.database import Database
 from cxloop_scoring.domain.buckets import VALUE_BITS, CellKey, Resolved
@@ -24,6 +26,10 @@ _VALUES = """
     JOIN dimension_values AS v ON v.dimension = asked.dimension AND v.value = asked.value
 """
 
+DECLARED: Final = "declared"
+"""Name under which values of all declared dimensions are counted: their own names are the senders' choice."""
+_BUILT_IN_NAMES: Final = {number: name for name, number in BUILT_IN.items()}
+
 Pair = tuple[int, str]
 """A dimension's number and a value."""
 
@@ -36,8 +42,10 @@ class Vocabulary:
     that no batch uses in the end does no harm.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, learnt: Callable[[Counter[str]], None] | None = None) -> None:
         self._database = database
+        self._learnt = learnt
+        """Is told how many values were new, by dimension; declared ones go under one name."""
         self._names: dict[str, int] = dict(BUILT_IN)
         self._values: dict[int, dict[str, int]] = {number: {} for number in BUILT_IN.values()}
         self._resolved: dict[Dimensions, Resolved] = {}
@@ -72,8 +80,11 @@ class Vocabulary:
                 self._values.update({number: {} for number in found.values()})
             numbered = {(self._names[name], value) for name, value in pairs}
             values = sorted(pair for pair in numbered if pair[1] not in self._values[pair[0]])
-            for (number, value), id_ in (await _values(connection, values)).items():
+            found, new = await _values(connection, values)
+            for (number, value), id_ in found.items():
                 self._values[number][value] = id_
+        if new and self._learnt is not None:
+            self._learnt(Counter(_BUILT_IN_NAMES.get(number, DECLARED) for number, _ in new))
 
     def _numbers(self, dimensions: Dimensions) -> Resolved:
         """Look everything up. Raises KeyError where something is not known yet."""
@@ -106,13 +117,16 @@ async def _names(connection: Connection, names: Sequence[str]) -> dict[str, int]
     return {row[0]: row[1] for row in rows}
 
 
-async def _values(connection: Connection, values: Sequence[Pair]) -> dict[Pair, int]:
+async def _values(connection: Connection, values: Sequence[Pair]) -> tuple[dict[Pair, int], list[Pair]]:
+    """Give the ids of values, and those that were not known to anybody before."""
+    new: list[Pair] = []
     rows = await connection.fetch(_VALUES, *_columns(values))
     if len(rows) < len(values):
         found = {(row[0], row[1]) for row in rows}
-        await connection.execute(_ADD_VALUES, *_columns([pair for pair in values if pair not in found]))
+        new = [pair for pair in values if pair not in found]
+        await connection.execute(_ADD_VALUES, *_columns(new))
         rows = await connection.fetch(_VALUES, *_columns(values))
-    return {(row[0], row[1]): row[2] for row in rows}
+    return {(row[0], row[1]): row[2] for row in rows}, new
 
 
 def _columns(pairs: Sequence[Pair]) -> tuple[list[int], list[str]]:

@@ -9,26 +9,31 @@ from cxloop_scoring.domain.buckets import BucketRows, Entry
 from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.facts import Facts, decode_facts, encode_facts
 from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
-from cxloop_scoring.domain.instants import instant
+from cxloop_scoring.domain.instants import instant, microseconds, rfc3339_of
 from cxloop_scoring.store.connection import Connection
 
-_READ_DOCUMENTS = "SELECT id, generation, facts, xmin FROM documents WHERE id = ANY($1::text[])"
+_READ_DOCUMENTS = "SELECT id, generation, facts, xmin, booked_at FROM documents WHERE id = ANY($1::text[])"
+# Arrays of arrays must be rectangular, so lists of times travel as texts.
 _INSERT_DOCUMENTS = """
-    INSERT INTO documents (id, shard, generation, facts)
-    SELECT * FROM unnest($1::text[], $2::int2[], $3::int4[], $4::bytea[])
+    INSERT INTO documents (id, shard, generation, facts, booked_at)
+    SELECT u.id, u.shard, u.generation, u.facts, u.booked_at::timestamptz[]
+    FROM unnest($1::text[], $2::int2[], $3::int4[], $4::bytea[], $5::text[])
+        AS u (id, shard, generation, facts, booked_at)
     ON CONFLICT (id) DO NOTHING
 """
 # The row version is compared, not the row locked: two workers meet in one document only where a ticket was
 # merged and its facts arrive by another topic.
 _UPDATE_DOCUMENTS = """
-    UPDATE documents AS d SET generation = u.generation, facts = u.facts
-    FROM unnest($1::text[], $2::int4[], $3::bytea[], $4::text[]) AS u (id, generation, facts, version)
+    UPDATE documents AS d
+    SET generation = u.generation, facts = u.facts, booked_at = u.booked_at::timestamptz[]
+    FROM unnest($1::text[], $2::int4[], $3::bytea[], $4::text[], $5::text[])
+        AS u (id, generation, facts, version, booked_at)
     WHERE d.id = u.id AND d.xmin = u.version::xid
 """
 _LEDGER_COLUMNS = (
     *("document", "metric", "sign", "value", "band", "at", "customer"),
     *COLUMNS,
-    *("more", "recorded_at"),
+    *("more", "ticket", "recorded_at"),
 )
 
 BUCKET_TABLES = ("bucket_hour", "bucket_day")
@@ -107,6 +112,8 @@ class StoredDocument(NamedTuple):
     generation: int
     facts: Facts
     version: str
+    booked_at: tuple[int, ...] = ()
+    """Times of its observations that none of its facts has, in microseconds since 1970."""
 
 
 class ChangedDocument(NamedTuple):
@@ -116,12 +123,25 @@ class ChangedDocument(NamedTuple):
     shard: int
     facts: Facts
     version: str | None
+    booked_at: tuple[int, ...] = ()
+    """Times of its observations that none of its facts has, in microseconds since 1970."""
 
 
 async def read_documents(connection: Connection, ids: Sequence[str]) -> dict[str, StoredDocument]:
     """Read documents by id; absent ones are left out."""
     rows = await connection.fetch(_READ_DOCUMENTS, ids)
-    return {row[0]: StoredDocument(row[1], decode_facts(row[2]), str(row[3])) for row in rows}
+    return {
+        row[0]: StoredDocument(
+            row[1], decode_facts(row[2]), str(row[3]), tuple(microseconds(at) for at in row[4] or ())
+        )
+        for row in rows
+    }
+
+
+def _times(document: ChangedDocument) -> str | None:
+    if not document.booked_at:
+        return None
+    return f"{{{','.join(rfc3339_of(at) for at in document.booked_at)}}}"
 
 
 async def write_documents(
@@ -138,6 +158,7 @@ async def write_documents(
             [document.shard for document in new],
             [generation] * len(new),
             [encode_facts(document.facts) for document in new],
+            [_times(document) for document in new],
         )
         _expect(done, len(new))
     if known:
@@ -147,6 +168,7 @@ async def write_documents(
             [generation] * len(known),
             [encode_facts(document.facts) for document in known],
             [document.version for document in known],
+            [_times(document) for document in known],
         )
         _expect(done, len(known))
 
@@ -162,7 +184,7 @@ async def append_ledger(
     """Append signed observations; `documents` names the document of each entry."""
     records: list[tuple[Any, ...]] = []
     append = records.append
-    for (sign, (metric, value, band, at, customer, _), _, resolved), document in zip(
+    for (sign, (metric, value, band, at, customer, _, ticket), _, resolved), document in zip(
         entries, documents, strict=True
     ):
         append(
@@ -176,6 +198,7 @@ async def append_ledger(
                 customer,
                 *resolved.columns,
                 resolved.more,
+                ticket,
                 recorded_at,
             )
         )

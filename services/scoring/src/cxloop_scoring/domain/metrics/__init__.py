@@ -32,6 +32,7 @@ __all__ = [
     "ANSWERED",
     "BY_NUMBER",
     "CATALOGUE",
+    "CONFIGURATIONS",
     "DURATIONS",
     "FORMULAS",
     "GENERATION",
@@ -45,11 +46,14 @@ __all__ = [
     "Plan",
 ]
 
-FORMULAS: Final = 1
+FORMULAS: Final = 2
 """The version of all folds; raise it when a fold changes what it books."""
 
-GENERATION: Final = 1
-"""Names the formulas and configuration that documents are booked with."""
+CONFIGURATIONS: Final = 100_000
+"""Room for configurations between two versions of the folds."""
+
+GENERATION: Final = FORMULAS * CONFIGURATIONS
+"""Names what documents are booked with: the folds, and here no configuration at all."""
 
 CATALOGUE: Final[Mapping[str, Metric]] = by_name(
     scores.SECTION,

@@ -5,9 +5,6 @@ from typing import Final
 
 from cxloop_scoring.domain.metrics.shape import WORSE, Family, Metric, MetricNumber
 
-TARGET: Final = "target"
-"""The dimension that tells the targets apart: `first_response` or `resolution`."""
-
 SLA_BREACH_RATE: Final = Metric(
     number=MetricNumber.SLA_BREACH_RATE,
     name="sla_breach_rate",
