@@ -118,3 +118,19 @@ def test_withheld_and_empty_groups_take_no_part_in_the_correction() -> None:
     assert found["odd"].q_value == found["odd"].p_value
     assert "empty" not in found
     assert found["few-3"].q_value is None
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "p_below", "excludes"),
+    [(share(4, 20), share(0, 20), True, False), (share(9, 20), share(5, 27), False, True)],
+)
+def test_a_difference_is_significant_only_where_test_and_interval_agree(
+    now: Sums, then: Sums, *, p_below: bool, excludes: bool
+) -> None:
+    metric = CATALOGUE["reopen_rate"]
+    found = compare(metric, now, then)
+    assert found is not None
+    assert found.p_value is not None
+    assert (found.p_value < 0.05, found.excludes_zero) == (p_below, excludes)
+    assert not found.significant
+    assert not compare_many(metric, {"a": (now, then)})["a"].significant

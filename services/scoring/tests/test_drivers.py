@@ -167,10 +167,10 @@ def test_an_empty_window_has_no_drivers() -> None:
 
 
 def test_the_intervals_hold_what_they_promise() -> None:
-    """A world with known effects, sampled 1,500 times: each interval encloses its truth in 93 to 97 % of them."""
+    """A world with known effects, sampled 3,000 times: each interval encloses its truth in 93 to 96 % of them."""
     chance: Any = numpy.random.default_rng(7)
     keys = "abc"
-    world = [((0.5, 0.3, 0.2), (0.80, 0.55, 0.60)), ((0.25, 0.4, 0.35), (0.85, 0.70, 0.50))]
+    world = [((0.7, 0.2, 0.1), (0.95, 0.5, 0.1)), ((0.2, 0.35, 0.45), (0.85, 0.7, 0.2))]
 
     def exact(window: tuple[tuple[float, ...], tuple[float, ...]]) -> dict[str, Sums]:
         return {
@@ -194,7 +194,7 @@ def test_the_intervals_hold_what_they_promise() -> None:
         return named
 
     truth = found(*(exact(window) for window in world))
-    rounds = 1500
+    rounds = 3000
     held = dict.fromkeys(truth, 0)
     for _ in range(rounds):
         for name, effect in found(sample(world[0], 1000), sample(world[1], 1400)).items():
@@ -202,4 +202,4 @@ def test_the_intervals_hold_what_they_promise() -> None:
             assert effect.ci_high is not None
             held[name] += effect.ci_low <= truth[name].value <= effect.ci_high
     shares = {name: times / rounds for name, times in held.items()}
-    assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
+    assert all(0.93 <= share <= 0.96 for share in shares.values()), shares

@@ -83,6 +83,15 @@ def test_a_shift_that_turns_round_is_news_at_once() -> None:
 def test_a_difference_that_is_no_longer_proven_does_not_let_the_shift_settle() -> None:
     looks = [(0, DOWN), *((hour * HOUR, UNCORRECTED) for hour in range(1, 60)), (60 * HOUR, DOWN)]
     assert judge(looks)[-1] is Reason.KNOWN
+    quiet = [(hour * HOUR, UNCORRECTED if hour == 20 else NOISE) for hour in range(1, 40)]
+    assert judge([(0, DOWN), *quiet])[1:] == [Reason.SETTLING] * 39
+
+
+def test_a_second_look_at_the_same_moment_is_not_taken() -> None:
+    assert judge([(HOUR, NOISE), (HOUR, DOWN), (HOUR - 1, DOWN)]) == [
+        Reason.WITHIN_NOISE,
+        *[Reason.STALE] * 2,
+    ]
 
 
 def test_a_window_with_too_few_observations_forgets_nothing() -> None:
