@@ -21,6 +21,7 @@ from cxloop_common.kafka.records import Message
 from cxloop_common.testing.harness import make_topics
 from cxloop_common.topics import SCORE_EVENT, SCORES, SCORING_LINKS, SURVEYS, TICKETS, TopicNames
 from cxloop_scoring.app import SERVICE
+from cxloop_scoring.domain.metrics import GENERATION
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 NOW = datetime(2026, 3, 12, 9, 30, tzinfo=UTC)
@@ -164,10 +165,13 @@ async def test_explained_observations_add_up_to_the_value(service: Any) -> None:
 
 async def test_the_scorecard_shows_service_beside_experience(service: Any) -> None:
     card = await get(service, "/v1/scorecard", window="7d")
-    assert {item["metric"] for item in card["experience"]} == {"nps", "csat", "ces"}
+    assert {item["metric"] for item in card["experience"]} >= {"nps", "csat", "ces", "response_rate"}
+    assert {item["metric"] for item in card["outcome"]} >= {"retention", "closed_loop_rate"}
+    for item in (*card["service"], *card["experience"], *card["outcome"]):
+        assert item == await get(service, f"/v1/metrics/{item['metric']}", window="7d")
     times = {item["metric"]: item for item in card["service"]}
     assert times["ticket_volume"]["value"] == 6
-    assert times["reopen_rate"]["value"] == 0
+    assert (times["reopen_rate"]["value"], times["reopen_rate"]["n"]) == (0, 6)
     assert times["full_resolution_time"]["value"] == pytest.approx(7200, rel=0.01)
 
 
@@ -229,14 +233,18 @@ async def test_an_edited_response_restates_the_metric_and_is_published_again(ser
     scores = [decode_event(SCORE_EVENT, r.headers, r.value) for r in await service.read(SCORES)]
     of_one = [score for score in scores if score.document == "response:survey:nps5"]
     assert [(score.revision, score.raw, score.band) for score in of_one] == [
-        ((1, 1), 3, "low"),
-        ((1, 2), 10, "high"),
+        ((GENERATION, 1), 3, "low"),
+        ((GENERATION, 2), 10, "high"),
     ]
     assert of_one[1].event_ids == ("edit", "nps-5")
     assert of_one[1].customer_hint == "email:c5@example.com"
     assert of_one[1].event_time == of_one[1].time == NOON + timedelta(hours=1)
     card = await get(service, "/v1/responses/survey:nps5")
-    assert (card["document"], card["revision"], card["score"]) == ("response:survey:nps5", [1, 2], 10)
+    assert (card["document"], card["revision"], card["score"]) == (
+        "response:survey:nps5",
+        [GENERATION, 2],
+        10,
+    )
 
 
 async def test_a_relationship_counts_each_customer_once(service: Any) -> None:

@@ -60,7 +60,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
                 fields["comparison"] = comparison_fields(_written(against), other, difference)
         return MetricValue.model_validate(fields)
 
-    @router.get("/metrics/{name}/series", response_model=SeriesAnswer)
+    @router.get("/metrics/{name}/series", response_model=SeriesAnswer, response_model_exclude_unset=True)
     async def series(  # pyright: ignore[reportUnusedFunction]
         name: str,
         shared: Shared,
@@ -109,7 +109,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
             ],
         )
 
-    @router.get("/scorecard", response_model=Scorecard)
+    @router.get("/scorecard", response_model=Scorecard, response_model_exclude_unset=True)
     async def scorecard(shared: Shared) -> Any:  # pyright: ignore[reportUnusedFunction]
         """Give service beside experience and outcome metrics, over one window and from one snapshot."""
         asked = api.asked(shared)
