@@ -20,7 +20,9 @@ from cxloop_common.database import Database, is_transient
 from cxloop_common.settings import SettingsError, load_settings
 from cxloop_common.topics import TopicNames
 from cxloop_scoring.domain.metrics import MetricNumber
+from cxloop_scoring.generations import SupersededError, rules_of
 from cxloop_scoring.settings import ScoringSettings
+from cxloop_scoring.store.configurations import newest
 from cxloop_scoring.store.months import ledger_from
 from cxloop_scoring.store.rebooking import Rebooked, Rebooking
 from cxloop_scoring.store.rebuilding import BusyError, Corrected, Slice, correct, rebuild_lock, slices
@@ -87,7 +89,8 @@ async def rebuild(
 ) -> Outcome:
     """Rebook documents, then correct buckets. Raises BusyError where another rebuild is at work.
 
-    With `write=False` nothing is changed. Documents go first: what they append goes to the buckets at once,
+    The rules are those in force: the newest that a worker was started with, so no file is needed here. With
+    `write=False` nothing is changed. Documents go first: what they append goes to the buckets at once,
     and whatever was wrong there before shows when the buckets are added up.
     """
     began = time.monotonic()
@@ -95,7 +98,8 @@ async def rebuild(
     try:
         async with rebuild_lock(connection):
             horizon = await ledger_from(connection)
-            rebooking = Rebooking(database, connection, names, now, horizon)
+            rules = rules_of(await newest(connection))
+            rebooking = Rebooking(database, connection, names, now, rules=rules, ledger_from=horizon)
             checked, booked, orphans = await _documents(connection, rebooking, write=write, progress=progress)
             parts = [part for number in MetricNumber for part in await slices(connection, number, horizon)]
             corrected = await _buckets(connection, parts, write=write, progress=progress)
@@ -176,6 +180,8 @@ def told(outcome: Outcome, *, write: bool) -> str:
 def exit_code(error: Exception) -> tuple[int, str] | None:
     """Give the exit code and a readable line for what can go wrong; None for a fault of ours."""
     if isinstance(error, SettingsError):
+        return BAD_USAGE, str(error)
+    if isinstance(error, SupersededError):
         return BAD_USAGE, str(error)
     if isinstance(error, BusyError):
         return BUSY, f"{error}; try again when it has ended"

@@ -19,12 +19,13 @@ from cxloop_common.processor.outbox import enqueue
 from cxloop_common.topics import SCORES, TopicNames
 from cxloop_scoring.domain.buckets import VALUE_BITS, Changes, Entry, Resolved
 from cxloop_scoring.domain.dimensions import COLUMNS, Dimensions
-from cxloop_scoring.domain.documents import fold, observations
+from cxloop_scoring.domain.documents import contributions, fold
 from cxloop_scoring.domain.facts import Facts, decode_facts
 from cxloop_scoring.domain.instants import instant, microseconds
-from cxloop_scoring.domain.metrics import GENERATION, LIFELONG, MetricNumber
+from cxloop_scoring.domain.metrics import LIFELONG, MetricNumber
 from cxloop_scoring.domain.observations import Observation
 from cxloop_scoring.domain.responses import Response
+from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.scores import score_of
 from cxloop_scoring.store.rebuilding import CORRECTIONS
 from cxloop_scoring.store.vocabulary import Vocabulary
@@ -127,6 +128,8 @@ class Rebooking:
         connection: asyncpg.Connection,
         names: TopicNames,
         now: Callable[[], datetime],
+        *,
+        rules: Rules,
         ledger_from: datetime | None,
     ) -> None:
         self._vocabulary = Vocabulary(database)
@@ -134,7 +137,8 @@ class Rebooking:
         self._scores = names.name(SCORES)
         self._now = now
         self._from = -(1 << 62) if ledger_from is None else microseconds(ledger_from)
-        self._generation = GENERATION
+        self._rules = rules
+        self._generation = rules.generation
         self._snapshot = ""
 
     async def take_stock(self) -> None:
@@ -217,7 +221,7 @@ class Rebooking:
             elif news:
                 mended.append(id_)
         if write and (outdated or mended):
-            await self._write(stored, outdated, mended, signed)
+            await self._write(stored, outdated, mended, wanted, signed)
         return Rebooked(len(outdated), len(mended), len(signed))
 
     async def _write(
@@ -225,12 +229,19 @@ class Rebooking:
         stored: Mapping[str, StoredDocument],
         outdated: Sequence[str],
         mended: Sequence[str],
+        wanted: Mapping[str, Counter[Held]],
         signed: Sequence[tuple[str, int, Held]],
     ) -> None:
         connection = self._connection
         # Those that are right but for the ledger are written too: a worker that has read them must notice.
         changed = [
-            ChangedDocument(id_, CORRECTIONS, stored[id_].facts, stored[id_].version)
+            ChangedDocument(
+                id_,
+                CORRECTIONS,
+                stored[id_].facts,
+                stored[id_].version,
+                _times_of_their_own(stored[id_].facts, wanted[id_]),
+            )
             for id_ in (*outdated, *mended)
         ]
         await write_documents(connection, changed, self._generation)
@@ -253,7 +264,7 @@ class Rebooking:
     async def _wanted(self, documents: Mapping[str, Facts]) -> dict[str, Counter[Held]]:
         """Give what the ledger should hold of documents, as far back as it is kept."""
         found = {
-            id_: [one for one in observations(fold(id_, facts)) if self._is_kept(one.metric, one.at)]
+            id_: [one for one in contributions(id_, facts, self._rules) if self._is_kept(one.metric, one.at)]
             for id_, facts in documents.items()
         }
         resolved = await self._vocabulary.resolve({one.dimensions for some in found.values() for one in some})
@@ -274,6 +285,7 @@ class Rebooking:
             for id_, document in stored.items()
             for at in (
                 *(fact.at for fact in document.facts.values()),
+                *document.booked_at,
                 *(one.at for one in wanted[id_]),
             )
         }
@@ -308,6 +320,11 @@ def _held(row: Sequence[Any]) -> Held:
     )
 
 
+def _times_of_their_own(facts: Facts, held: Iterable[Held]) -> tuple[int, ...]:
+    """Give the times by which what is booked is found, beside those of the facts."""
+    return tuple(sorted({one.at for one in held} - {fact.at for fact in facts.values()}))
+
+
 def _as_held(one: Observation, resolved: Resolved) -> Held:
     return Held(
         one.metric,
@@ -315,7 +332,7 @@ def _as_held(one: Observation, resolved: Resolved) -> Held:
         one.band,
         one.at,
         one.customer,
-        getattr(one, "ticket", None),
+        one.ticket,
         resolved.columns,
         resolved.more,
     )
@@ -335,5 +352,7 @@ def _entry(sign: int, held: Held, dimensions: Mapping[int, int]) -> Entry:
     ]
     cells += [dimensions[id_] << VALUE_BITS | id_ for id_ in held.more or ()]
     # The texts of the dimensions are not needed any more: their numbers are what is written.
-    observation = Observation(held.metric, held.value, held.band, held.at, held.customer, Dimensions())
+    observation = Observation(
+        held.metric, held.value, held.band, held.at, held.customer, Dimensions(), held.ticket
+    )
     return Entry(sign, observation, CORRECTIONS, Resolved(held.columns, held.more, tuple(cells)))
