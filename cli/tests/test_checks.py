@@ -8,6 +8,8 @@ from cxloop_cli.__main__ import app
 from cxloop_cli.demo.command import CONFIG, service_environment
 from cxloop_cli.demo.playing import make_secrets
 
+EXAMPLES = Path(__file__).parents[2] / "deploy/config"
+METRICS = [str(EXAMPLES / "metrics.yaml"), str(EXAMPLES / "calendars.yaml")]
 RIGHT = [str(CONFIG / "rules.yaml"), str(CONFIG / "routes.yaml")]
 
 
@@ -69,6 +71,20 @@ def test_faults_of_rules_and_routes_come_together(tmp_path: Path) -> None:
     assert "did you mean mia" in run("rules", "check", str(routes), str(rules))[1]
 
 
+@pytest.mark.parametrize("files", [METRICS, METRICS[::-1], METRICS[1:]])
+def test_right_metrics_and_calendars_pass_in_any_order(files: list[str]) -> None:
+    assert run("metrics", "check", *files)[0] == 0
+
+
+def test_metrics_that_need_calendars_fail_without_them(tmp_path: Path) -> None:
+    code, output = run("metrics", "check", METRICS[0], "--json")
+    report = json.loads(output)
+    assert (code, report["ok"]) == (1, False)
+    assert {problem["field"] for problem in report["problems"]} == {"sla[1].hours", "sla[2].hours"}
+    assert run("metrics", "check", str(tmp_path / "calendars.yaml"))[0] == 1
+    assert run("metrics", "check", METRICS[0], METRICS[0])[0] == 2
+
+
 def test_two_files_of_one_kind_are_refused() -> None:
     code, output = run("rules", "check", RIGHT[0], RIGHT[0].replace("rules", "rules"))
     assert code == 2
@@ -77,7 +93,17 @@ def test_two_files_of_one_kind_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("up",), ("demo",), ("send",), ("tail",), ("generate",), ("sources", "check"), ("rules", "check")],
+    [
+        (),
+        ("up",),
+        ("demo",),
+        ("send",),
+        ("tail",),
+        ("generate",),
+        ("sources", "check"),
+        ("rules", "check"),
+        ("metrics", "check"),
+    ],
 )
 def test_every_command_helps_with_an_example(command: tuple[str, ...]) -> None:
     code, output = run(*command, "--help")

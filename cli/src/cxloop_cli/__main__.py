@@ -4,7 +4,7 @@ import logging
 
 import typer
 
-from cxloop_cli.checks import rules_app, sources_app
+from cxloop_cli.checks import metrics_app, rules_app, sources_app
 from cxloop_cli.demo.command import EXAMPLE as DEMO_EXAMPLE
 from cxloop_cli.demo.command import demo
 from cxloop_cli.generate.command import EXAMPLE as GENERATE_EXAMPLE
@@ -32,6 +32,7 @@ app.command(epilog=TAIL_EXAMPLE)(tail)
 app.command(epilog=GENERATE_EXAMPLE)(generate)
 app.add_typer(sources_app, name="sources")
 app.add_typer(rules_app, name="rules")
+app.add_typer(metrics_app, name="metrics")
 app.add_typer(rebuild_app, name="rebuild")
 
 

@@ -1,4 +1,4 @@
-"""`cxloop sources check` and `cxloop rules check`: the services' own checks, before they meet a file."""
+"""`cxloop sources check`, `rules check` and `metrics check`: the services' own checks, before they meet a file."""
 
 import json
 import re
@@ -8,11 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
+from cxloop_common.configuration.reading import Problem
+
 sources_app = typer.Typer(help="Sources of webhooks.", no_args_is_help=True, rich_markup_mode="markdown")
 rules_app = typer.Typer(help="Rules and routes of cases.", no_args_is_help=True, rich_markup_mode="markdown")
+metrics_app = typer.Typer(
+    help="Targets, costs and calendars of metrics.", no_args_is_help=True, rich_markup_mode="markdown"
+)
 
 _AS_JSON = typer.Option("--json", help="Print one JSON object.")
 _ROUTES_FILE = re.compile(r"^route\s*:", re.MULTILINE)
+_CALENDARS_FILE = re.compile(r"^calendars\s*:", re.MULTILINE)
 
 
 # One command alone would otherwise take the group's place.
@@ -23,6 +29,11 @@ def _sources() -> None:  # pyright: ignore[reportUnusedFunction]
 
 @rules_app.callback()
 def _rules() -> None:  # pyright: ignore[reportUnusedFunction]
+    pass
+
+
+@metrics_app.callback()
+def _metrics() -> None:  # pyright: ignore[reportUnusedFunction]
     pass
 
 
@@ -66,12 +77,47 @@ def rules_check(
     """Check rules and routes as alerting does at its start; exit 1 with one line a fault."""
     from cxloop_alerting.config_files import check_rules  # noqa: PLC0415  # each command loads what it uses
 
-    routes = [file for file in files if _holds_routes(file)]
+    routes = [file for file in files if _holds(file, _ROUTES_FILE, "route")]
     rules = [file for file in files if file not in routes]
     if len(routes) > 1 or len(rules) > 1:
         typer.echo("rules check: give at most one file of rules and one of routes", err=True)
         raise typer.Exit(2)
     found = check_rules(rules[0] if rules else None, routes[0] if routes else None)
+    _answer_files("alerting", files, found, as_json=as_json)
+
+
+@metrics_app.command("check", epilog="Example: cxloop metrics check metrics.yaml calendars.yaml")
+def metrics_check(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="metrics.yaml, calendars.yaml or both; without calendars there is no business time."
+        ),
+    ],
+    *,
+    as_json: Annotated[bool, _AS_JSON] = False,
+) -> None:
+    """Check metrics and calendars as scoring does at its start; exit 1 with one line a fault."""
+    from cxloop_scoring.configuration import check_metrics  # noqa: PLC0415  # each command loads what it uses
+
+    calendars = [file for file in files if _holds(file, _CALENDARS_FILE, "calendar")]
+    metrics = [file for file in files if file not in calendars]
+    if len(calendars) > 1 or len(metrics) > 1:
+        typer.echo("metrics check: give at most one file of metrics and one of calendars", err=True)
+        raise typer.Exit(2)
+    found = check_metrics(metrics[0] if metrics else None, calendars[0] if calendars else None)
+    _answer_files("scoring", files, found, as_json=as_json)
+
+
+def _holds(file: Path, key: re.Pattern[str], word: str) -> bool:
+    """Tell two kinds of files apart by a key that one of them has; one that cannot be read, by its name."""
+    try:
+        return key.search(file.read_text(encoding="utf-8")) is not None
+    except (OSError, UnicodeDecodeError):
+        return word in file.name
+
+
+def _answer_files(service: str, files: Sequence[Path], found: Sequence[Problem], *, as_json: bool) -> None:
     problems = [
         {"file": one.file, "line": one.line, "column": one.column, "field": one.path, "message": one.reason}
         for one in found
@@ -79,17 +125,9 @@ def rules_check(
     _answer(
         {"ok": not found, "files": [str(file) for file in files], "problems": problems},
         [str(one) for one in found],
-        f"{', '.join(map(str, files))}: a configuration that alerting would start with",
+        f"{', '.join(map(str, files))}: a configuration that {service} would start with",
         as_json=as_json,
     )
-
-
-def _holds_routes(file: Path) -> bool:
-    """Tell routes from rules by what is in the file; one that cannot be read, by its name."""
-    try:
-        return _ROUTES_FILE.search(file.read_text(encoding="utf-8")) is not None
-    except (OSError, UnicodeDecodeError):
-        return "route" in file.name
 
 
 def _answer(report: dict[str, Any], lines: Sequence[str], right: str, *, as_json: bool) -> None:
