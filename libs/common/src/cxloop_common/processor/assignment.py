@@ -30,6 +30,8 @@ class Assignment:
         self.shards: dict[Partition, int] = {}
         self.blocked: dict[Partition, str] = {}
         """Why a partition is not being read."""
+        self.era = 0
+        """Rises when a partition is placed anew: what was read before then need not follow on its position."""
         self._fetched: dict[Partition, int] = {}
 
     def take(
@@ -51,6 +53,7 @@ class Assignment:
             self.block(place, row.paused)
             return Standing.PAUSED
         self.blocked.pop(place, None)
+        self.era += 1
         self.positions[place] = self._fetched[place] = row.next_offset
         return Standing.READ
 
@@ -71,7 +74,7 @@ class Assignment:
         if place in self.positions:
             self.positions[place] = next_offset
 
-    def expected(self, found: Mapping[Partition, list[Record]]) -> list[Record]:
+    def expected(self, found: Mapping[Partition, Sequence[Record]]) -> list[Record]:
         """Keep of what was read what we wait for: of partitions that are ours, from our position on."""
         records: list[Record] = []
         for place in sorted(found):
@@ -93,6 +96,7 @@ class Assignment:
         """
         read_on = not self.positions[place] <= next_offset <= self._fetched.get(place, -1)
         if read_on:
+            self.era += 1
             self._fetched[place] = next_offset
         self.positions[place] = next_offset
         return read_on

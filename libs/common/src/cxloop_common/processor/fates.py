@@ -72,6 +72,8 @@ def moves(
 
     Raises PoisonFlood where the streak reaches the limit before the part ends: what follows must wait.
     """
+    if not parked:  # nearly always: any streak is over
+        return {place: Move(last + 1, 0, None) for place, last in {r.place: r.offset for r in part}.items()}
     found: dict[Partition, Move] = {}
     for record in part:
         place = record.place
@@ -82,7 +84,7 @@ def moves(
             streak = before.poison_streak
         else:
             raise PoisonFlood(place, before.next_offset - 1)
-        streak = streak + 1 if parked and (place, record.offset) in parked else 0
+        streak = streak + 1 if (place, record.offset) in parked else 0
         paused = None
         if streak >= limit:
             paused = f"paused: {streak} poison records in a row; release with POST /v1/partitions/release"

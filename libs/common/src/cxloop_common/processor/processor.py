@@ -27,6 +27,7 @@ from cxloop_common.processor.errors import Fate, FencedError, PoisonError, Poiso
 from cxloop_common.processor.fates import Move, Poison
 from cxloop_common.processor.handler import Batch, Handler
 from cxloop_common.processor.offsets import Position
+from cxloop_common.processor.reading import BatchReader
 from cxloop_common.processor.transaction import BatchTransaction
 from cxloop_common.telemetry import error_fields, get_logger
 from cxloop_common.topics import DEAD_LETTERS, Topic
@@ -84,6 +85,7 @@ class Processor:
         self._waiting_out = False
         self._connection: asyncpg.Connection | None = None
         self._consumer: GroupConsumer | None = None
+        self._reader: BatchReader | None = None
         self._kafka_commit: asyncio.Task[None] | None = None
         self._last_kafka_commit = 0.0
         self._last_release_check = 0.0
@@ -134,6 +136,9 @@ class Processor:
                 settings.session_timeout_s, settings.rebalance_timeout_s, settings.heartbeat_interval_s
             ),
         )
+        reader = self._reader = BatchReader(
+            consumer, self._assignment, max_records=self._batch_records, timeout_s=POLL_S
+        )
         watchdog = None
         try:
             await self._connect()
@@ -145,8 +150,7 @@ class Processor:
             self._trouble = None
             while True:
                 await self._look_for_releases(consumer)
-                found = await consumer.poll(self._batch_records, POLL_S)
-                records = self._assignment.expected(found)
+                records = await reader.next()
                 if records:
                     self._idle.clear()
                     try:
@@ -157,6 +161,8 @@ class Processor:
         finally:
             if watchdog is not None:
                 watchdog.cancel()
+            self._reader = None
+            await reader.stop()
             await consumer.stop()
             await self._disconnect()
 
@@ -297,6 +303,8 @@ class Processor:
             rows = await self._fence(connection, known)
             if batch.records:
                 await self._handler.handle(batch, batch_transaction)
+            if self._reader is not None:
+                self._reader.read_on()  # while acknowledgements and COMMIT are on their way
             parked = (
                 [(r, batch.parked[r.place, r.offset]) for r in part if (r.place, r.offset) in batch.parked]
                 if batch.parked
