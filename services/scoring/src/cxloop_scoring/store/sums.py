@@ -13,6 +13,7 @@ from cxloop_scoring.domain.questions import Population, Question
 from cxloop_scoring.domain.windows import Span, layers
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.identities import canonical
+from cxloop_scoring.store.relationship import Pieces, latest_bands
 
 RawSums = dict[tuple[int, int, int], Sums]
 """Sums by metric number, number of the span, and value id of the group (0 is the total)."""
@@ -126,6 +127,11 @@ async def _add_ledger(
 ) -> None:
     places, since, until = _spans_of(spans)
     parameters = Parameters([places, [instant(at) for at in since], [instant(at) for at in until]])
+    if reading.question.population is Population.RELATIONSHIP and reading.up_to_document is None:
+        latest = await _latest_bands(connection, reading, spans)
+        if latest is not None:
+            into.update(latest)
+            return
     picked = ledger_rows(reading, parameters, ("value", "band"))
     timed = parameters.add(list(reading.timed))
     statement = f"""
@@ -143,6 +149,26 @@ async def _add_ledger(
         found.add(Sums(*sums))
         if number is not None:
             add_histogram(found.histogram, {number: sums[0]})
+
+
+async def _latest_bands(
+    connection: Connection, reading: Reading, spans: Sequence[tuple[int, Span]]
+) -> RawSums | None:
+    places, since, until = _spans_of(spans)
+    parameters = Parameters([places, [instant(at) for at in since], [instant(at) for at in until]])
+    group, join = _grouping(reading, parameters)
+    as_of = reading.question.as_of
+    pieces = Pieces(
+        spans="unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) AS s (place, since, until)",
+        group=group,
+        join=join,
+        metrics=parameters.add(list(reading.numbers)),
+        conditions=conditions(reading, parameters),
+        since=parameters.add(instant(min(since))),
+        until=parameters.add(instant(max(until))),
+        as_of=None if as_of is None else parameters.add(as_of),
+    )
+    return await latest_bands(connection, pieces, parameters.values)
 
 
 def conditions(reading: Reading, parameters: Parameters) -> str:

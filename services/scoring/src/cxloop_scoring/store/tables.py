@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -56,7 +57,14 @@ LEDGER = Table(
         "ledger_metric_at",
         "metric",
         "at",
-        postgresql_include=["sign", "value", "band", *COLUMNS],
+        postgresql_include=["sign", "value", "band", *COLUMNS, "customer"],
+    ),
+    Index(
+        "ledger_withdrawn",
+        "metric",
+        "at",
+        postgresql_include=["customer"],
+        postgresql_where=text("sign < 0"),
     ),
     postgresql_partition_by="RANGE (at)",
 )

@@ -1,0 +1,94 @@
+"""The latest score of each customer, counted by band, quickly enough for a million responses.
+
+What the general way costs is told in the design: it sorts every response by customer. Here the latest one of an
+identifier is a maximum, found while the index is read, and customers are joined to the few that are left.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cxloop_scoring.domain.answers import Sums
+from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.identities import canonical
+
+WORK_MEM: Final = "64MB"
+"""Room for a sum for each customer: 300,000 take 21 MB, and the server's usual 4 MB send them to disk."""
+
+# Microseconds since 1970 are exact in a double until 2255; the cast rounds to the nearest.
+_KEY: Final = "(date_part('epoch', l.at) * 1000000)::int8 * 4"
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Parts of the statement that the question decides; ledger rows are called `l`, spans `s`."""
+
+    spans: str
+    """Rows of place, since and until."""
+    group: str
+    join: str
+    metrics: str
+    """Placeholder of the metric numbers."""
+    conditions: str
+    """Filters and what is known, each beginning with AND."""
+    since: str
+    """Placeholder of the begin of the first span."""
+    until: str
+    """Placeholder of the end of the last span."""
+    as_of: str | None
+    """Placeholder of the time whose knowledge counts."""
+
+
+def _statement(pieces: Pieces) -> str:
+    rows = f"""
+        FROM {pieces.spans}
+        JOIN ledger AS l ON l.metric = ANY({pieces.metrics}::int2[]) AND l.at >= s.since AND l.at < s.until
+            {pieces.join}
+        WHERE l.customer IS NOT NULL AND {pieces.group} IS NOT NULL {pieces.conditions}
+    """
+    known = "" if pieces.as_of is None else f"AND w.recorded_at <= {pieces.as_of}::timestamptz"
+    corrected = f"""
+        EXISTS (
+            SELECT FROM ledger AS w
+            WHERE w.metric = ANY({pieces.metrics}::int2[]) AND w.sign < 0 AND w.metric = l.metric AND w.at = l.at
+                AND w.customer = l.customer AND w.at >= {pieces.since}::timestamptz
+                AND w.at < {pieces.until}::timestamptz {known}
+        )
+    """
+    owner, join = canonical("l", pieces.as_of)
+    # `up` prefers the higher band of equal times and `down` the lower one: where they differ, the document
+    # would have to decide. What was never withdrawn needs no adding up.
+    return f"""
+        SELECT metric, place, grouped, count(*), count(*) FILTER (WHERE up & 3 = 0),
+            count(*) FILTER (WHERE up & 3 = 1), count(*) FILTER (WHERE up & 3 = 2),
+            count(*) FILTER (WHERE (up & 3) + (down & 3) <> 2)
+        FROM (
+            SELECT metric, place, grouped, {owner} AS owner, max(up) AS up, max(down) AS down FROM (
+                SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer,
+                    max({_KEY} + l.band) AS up, max({_KEY} + 2 - l.band) AS down
+                {rows} AND l.sign > 0 AND NOT {corrected}
+                GROUP BY 1, 2, 3, 4
+                UNION ALL
+                SELECT l.metric, l.place, l.grouped, l.customer, {_KEY} + l.band, {_KEY} + 2 - l.band FROM (
+                    SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer, l.at, l.band
+                    {rows} AND {corrected}
+                    GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(l.sign) > 0
+                ) AS l
+            ) AS l {join}
+            GROUP BY metric, place, grouped, owner
+        ) AS latest
+        GROUP BY metric, place, grouped
+    """
+
+
+async def latest_bands(
+    connection: Connection, pieces: Pieces, values: list[object]
+) -> dict[tuple[int, int, int], Sums] | None:
+    """Count the latest scores of customers by metric, place and group; None where documents must decide.
+
+    They must where a customer gave scores of different bands in the same microsecond.
+    """
+    await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
+    rows = await connection.fetch(_statement(pieces), *values)
+    if any(row[7] for row in rows):
+        return None
+    return {(row[0], row[1], row[2]): Sums(row[3], low=row[4], middle=row[5], high=row[6]) for row in rows}
