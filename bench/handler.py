@@ -102,18 +102,21 @@ async def _run(batches: Sequence[Sequence[Record]], profiler: cProfile.Profile |
     if profiler is not None:
         profiler.disable()
     events = sum(map(len, batches))
-    checked = await connection.fetchrow(
-        "SELECT (SELECT count(*) FROM documents), (SELECT sum(sign) FROM ledger), (SELECT sum(n) FROM bucket_day)"
-    )
+    checked = {
+        name: int(await connection.fetchval(statement))
+        for name, statement in (
+            ("documents", "SELECT count(*) FROM documents"),
+            ("observations", "SELECT sum(sign) FROM ledger"),
+            ("counted", "SELECT sum(n) FROM bucket_day"),
+        )
+    }
     await connection.close()
     await foundation.database.close()
     return {
         "wall": wall / events * 1e6,
         "cpu": cpu / events * 1e6,
         "published": published,
-        "documents": checked[0],
-        "observations": int(checked[1]),
-        "counted": int(checked[2]),
+        **checked,
     }
 
 
