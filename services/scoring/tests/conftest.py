@@ -30,7 +30,7 @@ from cxloop_common.topics import (
 from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.facts import Facts, decode_facts
 from cxloop_scoring.domain.metrics import GENERATION
-from cxloop_scoring.domain.rules import DEFAULT_RULES
+from cxloop_scoring.domain.rules import DEFAULT_RULES, Rules
 from cxloop_scoring.store.months import make_months
 from cxloop_scoring.worker import Counters, ScoringHandler
 
@@ -77,6 +77,17 @@ class Counts(defaultdict[str, Count]):
         return self[values[0]]
 
 
+class Settled:
+    """Rules that nobody changes."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+
+    async def at_least(self, generation: int) -> Rules:
+        del generation
+        return self.rules
+
+
 class Worker:
     """A handler and its schema."""
 
@@ -96,7 +107,9 @@ class Worker:
         self.anomalies = Counts(Count)
         self.values = Counts(Count)
         counters = Counters(self.conflicts, self.anomalies, self.values)
-        self.handler = ScoringHandler(self.database, TopicNames(), lambda: self.now, self.rules, counters)
+        self.handler = ScoringHandler(
+            self.database, TopicNames(), lambda: self.now, Settled(self.rules), counters
+        )
 
     def record(self, message: Message) -> Record:
         """Turn a message into the record that a consumer reads."""
@@ -164,6 +177,16 @@ class Worker:
         """Read all documents."""
         rows = await self.connection.fetch("SELECT id, generation, facts FROM documents")
         return {row[0]: (row[1], decode_facts(row[2])) for row in rows}
+
+    async def case_links(self) -> set[tuple[int, str, str]]:
+        """Read which scores and cases belong to which case."""
+        rows = await self.connection.fetch("SELECT kind, subject, case_document FROM case_links")
+        return {(row[0], row[1], row[2]) for row in rows}
+
+    async def booked_at(self) -> dict[str, list[datetime]]:
+        """Read the times that documents keep for what no fact of theirs dates."""
+        rows = await self.connection.fetch("SELECT id, booked_at FROM documents WHERE booked_at IS NOT NULL")
+        return {row[0]: row[1] for row in rows}
 
     async def words(self) -> dict[int, tuple[int, str]]:
         """Read dimension number and value by value id."""

@@ -1,6 +1,7 @@
 """The one rule: any order, any repetition, any cut into batches gives the same state."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cxloop_common.business_time import Calendar, Calendars, Window
 from cxloop_common.events import (
+    AlertRecord,
     CanonicalEventBase,
+    CloudEvent,
     SurveyResponded,
     SurveySent,
     TicketAssigned,
@@ -20,8 +24,11 @@ from cxloop_common.events import (
     TicketReplied,
     TicketStatusChanged,
     TicketUpdated,
+    TouchpointRecorded,
 )
 from cxloop_scoring.domain.histogram import decode_histogram, duration_bin
+from cxloop_scoring.domain.metrics import GENERATION
+from cxloop_scoring.domain.rules import DEFAULT_RULES, Clock, Hours, Rules, SlaPolicy, SlaTarget
 
 START = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
 DURATIONS = {5, 6, 7, 12, 17, 30, 31, 32, 33}
@@ -38,7 +45,19 @@ dimensions = st.sampled_from(
     [{}, {"segment": "smb"}, {"plan": "gold", "segment": "enterprise"}, {"tag": "vip"}]
 )
 people = st.sampled_from([(), ("email:ana@example.com",), ("email:bo@example.com", "user:7")])
+worked = st.sampled_from([None, 0.25, 60.0])
 Draw = Any
+
+OFFICE = Calendar("Europe/Berlin", tuple((Window(9 * 60, 17 * 60),) if day < 5 else () for day in range(7)))
+TARGETS = (
+    SlaTarget(Clock.FIRST_RESPONSE, 20 * 60_000_000, Hours.CALENDAR),
+    SlaTarget(Clock.RESOLUTION, 60 * 60_000_000, Hours.BUSINESS),
+)
+RULES = Rules(
+    generation=GENERATION + 1,
+    calendars=Calendars({"office": OFFICE}, {"billing": "office"}, "office"),
+    sla=(SlaPolicy((("team", frozenset({"billing"})),), TARGETS),),
+)
 
 
 @st.composite
@@ -57,10 +76,13 @@ def ticket_event(draw: Draw) -> CanonicalEventBase:
     if kind == "created":
         author = draw(st.sampled_from(["customer", "customer", "agent", "bot"]))
         tags = draw(st.sampled_from([None, ("b", "a"), ("a",)]))
-        return TicketCreated(**base, channel="email", created_by=author, team=draw(teams), tags=tags)
+        return TicketCreated(
+            **base, channel="email", created_by=author, team=draw(teams), tags=tags, worked_s=draw(worked)
+        )
     if kind == "replied":
         author = draw(st.sampled_from(["customer", "agent", "bot"]))
-        return TicketReplied(**base, message_id="m", author=author, public=draw(st.booleans()))
+        public = draw(st.sampled_from([True, True, False]))
+        return TicketReplied(**base, message_id="m", author=author, public=public, worked_s=draw(worked))
     if kind == "status":
         return TicketStatusChanged(
             **base, status=draw(st.sampled_from(["open", "pending", "solved", "solved", "closed"]))
@@ -91,26 +113,70 @@ def survey_event(draw: Draw) -> CanonicalEventBase:
     }
     if draw(st.integers(0, 9)) == 0:
         return SurveySent(
-            **base, send_id="s", survey_id="spring", response_id=draw(st.one_of(st.none(), responses))
+            **base,
+            send_id="s",
+            survey_id="spring",
+            response_id=draw(st.one_of(st.none(), responses)),
+            ticket_id=draw(st.sampled_from([None, "1"])),
         )
-    metric, low, high = draw(
-        st.sampled_from([("nps", 0, 10), ("csat", 1, 5), ("csat", 1, 3), ("ces", 1, 7), ("other", 0, 100)])
-    )
+    scales = [("nps", 0, 10), ("csat", 1, 5), ("csat", 1, 3), ("ces", 1, 7), ("ces", 1, 5), ("other", 0, 100)]
+    metric, low, high = draw(st.sampled_from(scales))
     return SurveyResponded(
         **base,
         response_id=draw(responses),
         metric=metric,
         score=draw(st.integers(low, high)),
         scale={"min": low, "max": high},  # type: ignore[arg-type]
-        comment="a comment",
+        comment=draw(st.sampled_from([None, "The help was wonderful", "This was an awful answer", "so so"])),
         touchpoint=draw(st.sampled_from(["checkout", None])),
         wants_contact=draw(st.sampled_from([None, True])),
     )
 
 
-def _contradiction(event: CanonicalEventBase, minutes: int) -> CanonicalEventBase:
+@st.composite
+def outcome(draw: Draw) -> CloudEvent:
+    """Make a touchpoint of a customer, or a version of a case."""
+    at = draw(times)
+    if draw(st.booleans()):
+        value = draw(st.sampled_from([None, {"amount": 12.345, "currency": "EUR"}]))
+        name = draw(st.sampled_from(["Purchase", "usage.daily", "cancellation", "visit"]))
+        base: dict[str, Any] = {"id": "-", "source": "shop", "time": at, "dimensions": draw(dimensions)}
+        return TouchpointRecorded(**base, identifiers=draw(people), touchpoint=name, value=value)
+    fields: dict[str, Any] = {"id": "-", "source": "alerting", "time": at, "at": at}
+    return AlertRecord(
+        **fields,
+        case_id=draw(st.sampled_from(["c1", "c2"])),
+        version=draw(st.integers(1, 4)),
+        supersedes=draw(st.sampled_from([(), ("c1",)])),
+        change="updated",
+        status=draw(st.sampled_from(["open", "contacted", "resolved", "recovered"])),
+        severity="high",
+        rule="low",
+        route="care",
+        owner={"kind": "team", "id": "billing", "name": "Billing"},  # type: ignore[arg-type]
+        score=draw(
+            st.sampled_from(
+                [
+                    None,
+                    {
+                        "metric": "nps",
+                        "value": 1,
+                        "scale": {"min": 0, "max": 10},
+                        "document": "response:zendesk-eu:r1",
+                    },
+                ]
+            )
+        ),
+        reason="a low score",
+        due_at=draw(st.one_of(st.none(), times)),
+    )
+
+
+def _contradiction(event: CloudEvent, minutes: int) -> CloudEvent:
     """Say something else of the same object under the same event id."""
     changed: dict[str, Any] = {"time": event.time + timedelta(minutes=minutes)}
+    if isinstance(event, AlertRecord):
+        changed["at"] = changed["time"]
     if isinstance(event, TicketStatusChanged):
         changed["status"] = "open" if event.status == "solved" else "solved"
     if isinstance(event, SurveyResponded):
@@ -119,15 +185,15 @@ def _contradiction(event: CanonicalEventBase, minutes: int) -> CanonicalEventBas
 
 
 def _event_set(
-    events: list[CanonicalEventBase], openings: list[CanonicalEventBase], again: list[tuple[int, int]]
-) -> list[CanonicalEventBase]:
+    events: list[CloudEvent], openings: list[CanonicalEventBase], again: list[tuple[int, int]]
+) -> list[CloudEvent]:
     """Give ids that sort otherwise than the events stand, and contradict some of them.
 
     A merge is not contradicted: two survivors under one id is the one contradiction that leaves a trace.
     """
-    named = [
+    named: list[CloudEvent] = [
         event.model_copy(update={"id": f"e{(number * 7919) % 1000:03}-{number}"})
-        for number, event in enumerate(openings + events)
+        for number, event in enumerate([*openings, *events])
     ]
     others = [
         _contradiction(named[place % len(named)], minutes)
@@ -147,7 +213,7 @@ def _opening(number: str, minutes: int) -> CanonicalEventBase:
 
 event_sets = st.builds(
     _event_set,
-    st.lists(st.one_of(ticket_event(), ticket_event(), survey_event()), min_size=10, max_size=40),
+    st.lists(st.one_of(ticket_event(), ticket_event(), survey_event(), outcome()), min_size=10, max_size=40),
     st.tuples(*(st.builds(_opening, st.just(number), st.integers(0, 9)) for number in ("1", "2", "a/b"))).map(
         list
     ),
@@ -201,6 +267,8 @@ async def state(worker: Any) -> dict[str, Any]:
         "hours": await bucket_rows(worker, "bucket_hour"),
         "days": await bucket_rows(worker, "bucket_day"),
         "scores": worker.highest_scores(),
+        "cases": await worker.case_links(),
+        "booked_at": await worker.booked_at(),
     }
 
 
@@ -211,8 +279,9 @@ async def state(worker: Any) -> dict[str, Any]:
 )
 @given(events=event_sets, seed=st.integers(0, 2**32), largest=st.sampled_from([1, 3, 10, 1000]))
 async def test_any_order_repetition_and_cut_gives_the_same_state(
-    worker: Any, events: list[CanonicalEventBase], seed: int, largest: int
+    worker: Any, events: list[CloudEvent], seed: int, largest: int
 ) -> None:
+    worker.rules = RULES
     await worker.reset()
     await worker.deliver(events)
     once = await state(worker)
@@ -233,7 +302,7 @@ async def test_any_order_repetition_and_cut_gives_the_same_state(
 )
 @given(events=event_sets, seed=st.integers(0, 2**32))
 async def test_a_second_delivery_changes_and_publishes_nothing(
-    worker: Any, events: list[CanonicalEventBase], seed: int
+    worker: Any, events: list[CloudEvent], seed: int
 ) -> None:
     await worker.reset()
     await worker.deliver(events)
@@ -247,6 +316,39 @@ async def test_a_second_delivery_changes_and_publishes_nothing(
     after = await state(worker)
     assert {**after, "scores": None} == {**before, "scores": None}
     assert worker.conflicts.n == 0
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(events=event_sets, seed=st.integers(0, 2**32), split=st.integers(0, 40))
+async def test_rules_that_change_midway_leave_what_they_would_have_given_from_the_start(
+    worker: Any, events: list[CloudEvent], seed: int, split: int
+) -> None:
+    worker.rules = RULES
+    await worker.reset()
+    await worker.deliver(events)
+    right = await state(worker)
+    touched = {id_ for id_, (generation, _) in right["documents"].items() if generation == RULES.generation}
+    await worker.reset()
+    worker.rules = replace(DEFAULT_RULES, generation=GENERATION)
+    worker.restart()
+    await worker.deliver(events[:split])
+    worker.rules = RULES
+    worker.restart()
+    # A document is booked anew when its next fact arrives; the others wait for a rebuild.
+    await worker.deliver(events[split:], seed=seed, largest=7)
+    again = await state(worker)
+    booked_anew = {
+        id_ for id_, (generation, _) in again["documents"].items() if generation == RULES.generation
+    }
+    assert booked_anew <= touched
+    assert {key: n for key, n in again["ledger"].items() if key[0] in booked_anew} == {
+        key: n for key, n in right["ledger"].items() if key[0] in booked_anew
+    }
+    assert again["hours"] == recomputed(again["ledger"], 1)
 
 
 @pytest.mark.parametrize("value", [0, 1, 63, 64, 127, 128, 255, 256, 86_400_000, 2**31, 2**40 + 12345, 2**62])

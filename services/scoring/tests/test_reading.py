@@ -27,7 +27,7 @@ from cxloop_common.events import (
 )
 from cxloop_common.topics import ALERT_EVENT, SCORE_EVENT
 from cxloop_scoring.domain import reading
-from cxloop_scoring.domain.facts import AUTHORS
+from cxloop_scoring.domain.facts import AUTHORS, encode_fact
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.reading import READABLE, SaysNothingError, UnreadableError, read
 from cxloop_scoring.domain.responses import fold_response
@@ -261,6 +261,14 @@ def test_an_event_of_another_topic_is_unreadable() -> None:
     _, value, headers = encode_event(CustomerErased(**BASE))
     with pytest.raises(UnreadableError, match=r"cxloop\.customer\.erased"):
         read(dict(headers), value)
+
+
+def test_of_a_comment_only_its_polarity_is_kept() -> None:
+    for comment, kept in (("The help was wonderful", True), ("Отлично", False), ("", False), (None, False)):
+        _, value, headers = encode_event(SurveyResponded(**ANSWER, comment=comment))
+        fact: Any = read(dict(headers), value).fact
+        assert (fact.polarity is not None) is kept
+        assert b"wonderful" not in encode_fact(fact)
 
 
 def test_nul_and_long_values_are_brought_into_a_form_that_can_be_stored() -> None:

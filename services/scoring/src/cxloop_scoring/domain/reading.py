@@ -37,6 +37,7 @@ from cxloop_scoring.domain.facts import (
 )
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.reading_outcomes import OUTCOME_READERS, SaysNothingError
+from cxloop_scoring.domain.sentiment import polarity
 
 __all__ = ["LINK_TYPE", "READABLE", "Reading", "SaysNothingError", "UnreadableError", "digest_of", "read"]
 
@@ -289,6 +290,8 @@ def _responded(data: _Responded, source: str, at: int, digest: bytes) -> tuple[s
         data.identifiers,
         data.wants_contact,
         _about(data, source),
+        # The words end here: what is kept of a comment is this number.
+        polarity(data.comment) if data.comment else None,
     )
 
 

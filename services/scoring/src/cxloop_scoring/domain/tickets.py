@@ -19,7 +19,6 @@ from cxloop_scoring.domain.dimensions import Dimensions, filed_under
 from cxloop_scoring.domain.facts import (
     AGENT,
     CUSTOMER,
-    CaseChanged,
     Created,
     Deleted,
     Escalated,
@@ -28,7 +27,6 @@ from cxloop_scoring.domain.facts import (
     Merged,
     Replied,
     StatusChanged,
-    Tombstone,
     Updated,
 )
 from cxloop_scoring.domain.metrics import MetricNumber
@@ -120,21 +118,7 @@ def fold_ticket(source: str, document: str, facts: Facts) -> Ticket | None:  # n
     worked: int | None = None
     merged_at: int | None = None
     for at, _, fact in sorted([(fact.at, key, fact) for key, fact in facts.items()]):
-        if isinstance(fact, Linked):
-            if fact.author in (CUSTOMER, AGENT):
-                messages.append((at, fact.author == CUSTOMER))
-            continue
-        if isinstance(fact, Deleted):
-            return None
-        if isinstance(fact, Tombstone | CaseChanged):
-            continue
-        if earliest is None:
-            earliest = at
-        new = fact.said
-        if new:
-            said.update(new)
-        if fact.identifiers:
-            identifiers = fact.identifiers
+        # The most frequent ones first: this is a hot path.
         if isinstance(fact, Replied):
             if fact.public:
                 if fact.author == AGENT:
@@ -145,22 +129,37 @@ def fold_ticket(source: str, document: str, facts: Facts) -> Ticket | None:  # n
                 worked = fact.worked + (worked or 0)
         elif isinstance(fact, StatusChanged):
             statuses.append((at, fact.status))
-        elif isinstance(fact, Created | Updated):
+        elif isinstance(fact, (Created, Updated)):
             if isinstance(fact, Created):
                 if created is None:
                     created = fact
                 if fact.by == CUSTOMER:
                     messages.append((at, True))
-            if "team" in new or "agent" in new:
-                assignments.append((new.get("team"), new.get("agent")))
+            if "team" in fact.said or "agent" in fact.said:
+                assignments.append((fact.said.get("team"), fact.said.get("agent")))
             if fact.tags is not None:
                 tags = fact.tags
             if fact.worked is not None:
                 worked = fact.worked + (worked or 0)
         elif isinstance(fact, Escalated):
             escalated = True
-        elif isinstance(fact, Merged) and fact.into != document and merged_at is None:
-            merged_at = at
+        elif isinstance(fact, Merged):
+            if fact.into != document and merged_at is None:
+                merged_at = at
+        elif isinstance(fact, Linked):
+            if fact.author in (CUSTOMER, AGENT):
+                messages.append((at, fact.author == CUSTOMER))
+            continue
+        elif isinstance(fact, Deleted):
+            return None
+        else:
+            continue
+        if earliest is None:
+            earliest = at
+        if fact.said:
+            said.update(fact.said)
+        if fact.identifiers:
+            identifiers = fact.identifiers
     if created is None:
         return None
     solves = solve(statuses) if statuses else NEVER_SOLVED
