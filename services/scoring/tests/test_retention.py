@@ -1,5 +1,6 @@
 """Months of the ledger are made ahead and dropped when their time is over; what is needed for life stays."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 
 from cxloop_common.database import Database
 from cxloop_common.events import SurveyResponded
+from cxloop_common.topics import TopicNames
 from cxloop_scoring.domain.metrics import CATALOGUE, MetricNumber
 from cxloop_scoring.domain.questions import Question
 from cxloop_scoring.domain.windows import Span
+from cxloop_scoring.rebuild import rebuild
 from cxloop_scoring.store.months import end_months, ledger_from, make_months
 from cxloop_scoring.store.questions import Questions
 from cxloop_scoring.store.rebuilding import rebuild_lock
@@ -168,3 +171,34 @@ async def test_months_in_use_are_left_for_the_next_look(filled: Any, database_ur
         await reading.close()
     assert await ledger_from(filled.connection) is None
     assert (await end_months(filled.database, LATER, KEPT_DAYS)).months == 8
+
+
+async def test_other_rules_leave_dropped_months_as_they_were_booked(filled: Any) -> None:
+    await end_months(filled.database, LATER, KEPT_DAYS)
+    before = await days(filled)
+    filled.rules = replace(filled.rules, generation=filled.rules.generation + 1)
+    filled.restart()
+    # Facts that change no number: the documents are booked by the new rules, what is gone is not booked twice.
+    await filled.deliver(
+        [answer("0", 3, OLD - timedelta(hours=1), "r1"), answer("1", 3, YOUNG - timedelta(hours=1), "r2")]
+    )
+    assert await days(filled) == before
+    assert {generation for generation, _ in (await filled.documents()).values()} == {filled.rules.generation}
+    # One that does change a number is told by day, as ever.
+    await filled.deliver([answer("2", 1, OLD + timedelta(minutes=1), "r1")])
+    found = await filled.connection.fetchrow(
+        "SELECT sum(n)::int, sum(sum)::int FROM bucket_day WHERE metric = 1 AND dimension = 0 AND at = $1",
+        int(OLD.timestamp()) // 86_400,
+    )
+    assert tuple(found) == (1, 100)
+
+
+async def test_a_rebuild_leaves_dropped_months_alone(filled: Any) -> None:
+    await filled.connection.execute("DELETE FROM ledger WHERE document LIKE 'lifecycle:%'")
+    await end_months(filled.database, LATER, KEPT_DAYS)
+    before = await days(filled)
+    assert (await rebuild(filled.database, TopicNames())).was_right
+    await filled.connection.execute("UPDATE documents SET generation = generation - 1")
+    outcome = await rebuild(filled.database, TopicNames())
+    assert (outcome.outdated, outcome.ledger_rows, outcome.was_right) == (2, 0, True)
+    assert await days(filled) == before

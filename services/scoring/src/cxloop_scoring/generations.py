@@ -75,6 +75,15 @@ class RulesInForce:
         self._rules: Rules | None = None
         self._log = get_logger("cxloop.scoring.generations")
 
+    @property
+    def known(self) -> Rules:
+        """The rules as they were last looked up; what holds without files until then."""
+        return self._rules or rules_of(None)
+
+    async def renew(self) -> None:
+        """Look the rules up: another process may have been started with newer ones. Raises SupersededError."""
+        self._rules = await self._look_up()
+
     async def at_least(self, generation: int) -> Rules:
         """Give the rules in force, where documents of this generation are to be booked.
 
@@ -82,7 +91,8 @@ class RulesInForce:
         """
         rules = self._rules
         if rules is None or rules.generation < generation:
-            rules = self._rules = await self._look_up()
+            await self.renew()
+            rules = self.known
         if rules.generation < generation:
             raise SupersededError(
                 f"documents were booked by generation {generation}, and this software knows none beyond "
@@ -99,11 +109,7 @@ class RulesInForce:
                 digest = blake2b(self._own.encode(), digest_size=16).digest()
                 found = await register(connection, digest, self._own)
         rules = rules_of(found)
-        if found is not None and found.content != self._own:
-            self._log.warning(
-                "own_configuration_superseded",
-                number=found.number,
-                since_files_are_named=self._own is not None,
-            )
-        self._log.info("rules_in_force", generation=rules.generation)
+        if self._rules is None or self._rules.generation != rules.generation:
+            superseded = found is not None and found.content != self._own
+            self._log.info("rules_in_force", generation=rules.generation, own_files_superseded=superseded)
         return rules

@@ -14,10 +14,12 @@ from cxloop_scoring.domain.buckets import BucketRows, Changes, Entry
 from cxloop_scoring.domain.cases import case_links
 from cxloop_scoring.domain.clocks import ClockAnomaly
 from cxloop_scoring.domain.documents import (
+    RESPONSE,
     Folded,
     anomalies,
     fold,
     observations,
+    source_of,
     survivors,
     times_of_their_own,
 )
@@ -27,8 +29,9 @@ from cxloop_scoring.domain.reading import SaysNothingError, UnreadableError, rea
 from cxloop_scoring.domain.responses import Response
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.scores import Encoded, link_of, score_of
-from cxloop_scoring.store.booked import net_ledger
+from cxloop_scoring.store.booked import booked_before
 from cxloop_scoring.store.case_links import remember_case_links
+from cxloop_scoring.store.scales import Scales, SurveyScale, scale_of
 from cxloop_scoring.store.vocabulary import Vocabulary
 from cxloop_scoring.store.writing import (
     BUCKET_TABLES,
@@ -70,6 +73,14 @@ class Counters(NamedTuple):
     """Dimension values that were never seen before, by dimension."""
 
 
+class InForce(Protocol):
+    """Knows the rules by which documents are booked."""
+
+    async def at_least(self, generation: int) -> Rules:
+        """Give the rules in force where documents of this generation are met, newer ones if need be."""
+        ...
+
+
 class _Arrivals(NamedTuple):
     """What one batch brought for one document."""
 
@@ -105,10 +116,11 @@ class ScoringHandler:
         database: Database,
         names: TopicNames,
         now: Callable[[], datetime],
-        rules: Rules,
+        rules: InForce,
         counters: Counters,
     ) -> None:
         self._vocabulary = Vocabulary(database, self._count_values)
+        self._scales = Scales(database)
         self._scores = names.name(SCORES)
         self._links = names.name(SCORING_LINKS)
         self._now = now
@@ -123,15 +135,16 @@ class ScoringHandler:
         changed, brought = self._fold(arrivals, stored)
         if not changed:
             return
-        rules = self._rules
+        rules = await self._rules.at_least(max((one.generation for one in stored.values()), default=0))
+        await self._scales.learn(_scales(arrivals))
         folded = {document.id: fold(document.id, document.facts) for document in changed}
-        transaction.publish(self._messages(changed, folded, brought, stored))
+        transaction.publish(self._messages(changed, folded, brought, stored, rules.generation))
         outdated = {
             document.id: stored[document.id]
             for document in changed
             if document.version is not None and stored[document.id].generation != rules.generation
         }
-        booked = await net_ledger(connection, outdated) if outdated else {}
+        booked = await booked_before(connection, outdated, rules) if outdated else {}
         now = {id_: _Standing(observations(one, rules), anomalies(one)) for id_, one in folded.items()}
         if rules.sla:
             changed = [
@@ -191,12 +204,13 @@ class ScoringHandler:
         folded: Mapping[str, Folded | None],
         brought: Mapping[str, Sequence[str]],
         stored: Mapping[str, StoredDocument],
+        generation: int,
     ) -> list[Message]:
         messages: list[Message] = []
         for document in changed:
             response = folded[document.id]
             if isinstance(response, Response):
-                score = score_of(document.id, document.facts, response, self._rules.generation)
+                score = score_of(document.id, document.facts, response, generation)
                 messages.append(_message(self._scores, score))
                 continue
             targets = survivors(document.id, document.facts)
@@ -228,6 +242,16 @@ async def _meanwhile(writing: Coroutine[Any, Any, None], prepare: Callable[[], T
 
 def _message(topic: str, encoded: Encoded) -> Message:
     return Message(topic, encoded.key, encoded.value, encoded.headers)
+
+
+def _scales(arrivals: Mapping[str, _Arrivals]) -> set[SurveyScale]:
+    """Give the scales of all answers that came, those included that lose against another of their event id."""
+    found: set[SurveyScale] = set()
+    for document, arrived in arrivals.items():
+        if document.startswith(RESPONSE):
+            source = source_of(document)
+            found.update(scale for _, fact in arrived.facts if (scale := scale_of(source, fact)) is not None)
+    return found
 
 
 def _arrivals(batch: Batch) -> dict[str, _Arrivals]:

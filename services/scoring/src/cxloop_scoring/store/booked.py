@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 
 from cxloop_scoring.domain.dimensions import COLUMNS, Dimensions
+from cxloop_scoring.domain.documents import contributions
 from cxloop_scoring.domain.instants import instant, microseconds
-from cxloop_scoring.domain.metrics import MetricNumber
+from cxloop_scoring.domain.metrics import LIFELONG, MetricNumber
 from cxloop_scoring.domain.observations import Observation
+from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.months import ledger_from
 from cxloop_scoring.store.writing import StoredDocument
 
 _NUMBERS = [int(number) for number in MetricNumber]
@@ -53,3 +56,27 @@ async def net_ledger(
         )
         booked[row["document"]].extend([observation] * row["times"])
     return booked
+
+
+async def booked_before(
+    connection: Connection, documents: Mapping[str, StoredDocument], rules: Rules
+) -> dict[str, list[Observation]]:
+    """Give what was booked of documents by other rules than these, so that these can be booked instead.
+
+    Months that were dropped stay as they were booked: of them only what new facts change is booked, by today's
+    rules, so the old facts are taken as booked by these.
+    """
+    booked = await net_ledger(connection, documents)
+    horizon = await ledger_from(connection)  # after the ledger, see there
+    if horizon is None:
+        return booked
+    since = microseconds(horizon)
+
+    def is_kept(one: Observation) -> bool:
+        return one.at >= since or one.metric in LIFELONG
+
+    return {
+        id_: [one for one in booked[id_] if is_kept(one)]
+        + [one for one in contributions(id_, document.facts, rules) if not is_kept(one)]
+        for id_, document in documents.items()
+    }
