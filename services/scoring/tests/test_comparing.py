@@ -69,7 +69,17 @@ def test_volumes_have_a_plain_difference_for_nothing_is_sampled() -> None:
 
 def test_an_empty_window_cannot_be_compared() -> None:
     assert compare(CATALOGUE["nps"], Sums(), scores(50, 30, 20)) is None
-    assert compare(CATALOGUE["recovery_lift"], share(3, 40), share(3, 40)) is None
+
+
+@pytest.mark.parametrize("name", ["recovery_lift", "revenue_at_risk"])
+def test_what_is_not_made_of_sums_is_not_compared_by_sums(name: str) -> None:
+    assert compare(CATALOGUE[name], share(3, 40), share(3, 40)) is None
+
+
+def test_a_backlog_has_a_plain_difference() -> None:
+    found = compare(CATALOGUE["backlog"], Sums(n=90, sum=12), Sums(n=50, sum=20))
+    assert found is not None
+    assert (found.difference, found.p_value) == (-8.0, None)
 
 
 def test_a_difference_from_fewer_than_five_is_withheld() -> None:

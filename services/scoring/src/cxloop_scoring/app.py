@@ -14,6 +14,7 @@ from cxloop_scoring.configuration import load_rules
 from cxloop_scoring.domain.clocks import ClockAnomaly
 from cxloop_scoring.generations import RulesInForce, content_of
 from cxloop_scoring.identities import IdentityHandler
+from cxloop_scoring.publishing import MetricPublisher
 from cxloop_scoring.settings import ScoringSettings
 from cxloop_scoring.store.explaining import Explanations
 from cxloop_scoring.store.months import end_months, make_months
@@ -70,6 +71,10 @@ def build(foundation: Foundation[ScoringSettings]) -> Components:
     )
     api = ScoringApi(questions, Explanations(questions), foundation.now, limits, lambda: rules.known)
 
+    publisher = MetricPublisher(
+        foundation.database, foundation.names, foundation.now, lambda: rules.known, settings.snapshot_s
+    )
+
     contradicting = Gauge(
         "cxloop_scoring_contradicting_scales",
         "Surveys whose answers in one metric came by more than one scale",
@@ -112,6 +117,7 @@ def build(foundation: Foundation[ScoringSettings]) -> Components:
             BackgroundTask("ledger-months", keep_months),
             BackgroundTask("rules-in-force", keep_rules, "all"),
             BackgroundTask("contradicting-scales", count_scales),
+            BackgroundTask("metric-publisher", publisher.run),
         ],
     )
 

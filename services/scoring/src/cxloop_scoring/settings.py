@@ -39,5 +39,9 @@ class ScoringSettings(ServiceSettings):
     """Days that the ledger is kept, by whole months: a year to compare with, and a month to look at it. Windows
     reach back 90 days, so less would cut them off; sums by day stay for ever."""
 
+    snapshot_s: float = Field(default=30, ge=1, le=3_600)
+    """Time between two rounds of the publisher; what changed in between is published once. A round reads every
+    metric over a day, a week and a month, so half a minute keeps it out of the workers' way."""
+
     series_points: int = Field(default=2_000, ge=10, le=5_000)
     """Most points of one series: a 90-day window in steps of an hour has 2,160, in steps of two hours 1,080."""

@@ -1,6 +1,6 @@
 """The events CX Loop exchanges: frozen pydantic models, one `type` each, carried as CloudEvents 1.0.
 
-`canonical` holds what senders report, `outcomes` what the services conclude from it, `cloudevents` the
+`canonical` holds what senders report, `outcomes` and `metrics` what the services conclude from it, `cloudevents` the
 encoding on Kafka and HTTP. Within a topic's version a model only grows.
 """
 
@@ -35,6 +35,7 @@ from cxloop_common.events.cloudevents import (
     from_structured,
     to_structured,
 )
+from cxloop_common.events.metrics import MetricShifted, MetricSnapshot
 from cxloop_common.events.outcomes import (
     AlertRecord,
     ContextCard,
@@ -59,6 +60,8 @@ __all__ = [
     "IdentifierVersion",
     "JourneyChange",
     "JourneyChanged",
+    "MetricShifted",
+    "MetricSnapshot",
     "Owner",
     "ResponseEvent",
     "Scale",

@@ -6,14 +6,17 @@ AsyncAPI, JSON Schemas and the topic definitions of `deploy/` are generated from
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from cxloop_common.events import (
     AlertRecord,
     CloudEvent,
     CustomerErased,
     JourneyChanged,
+    MetricShifted,
+    MetricSnapshot,
     ScoreLink,
     ScoreRecorded,
     SurveyResponded,
@@ -114,9 +117,10 @@ SCORING_LINKS = Topic(
 )
 METRICS = Topic(
     "cxloop.metrics.v1",
-    "Rolling snapshots of metrics",
+    "Rolling snapshots of metrics, and shifts that are news",
     ("scoring",),
     "metric|dimension=value|window",
+    (MetricSnapshot, MetricShifted),
     personal=False,
     compacted=True,
 )
@@ -173,6 +177,9 @@ NORMALISED: dict[str, Topic] = {
 SCORE_EVENT: TypeAdapter[ScoreRecorded] = TypeAdapter(ScoreRecorded)
 JOURNEY_EVENT: TypeAdapter[JourneyChanged] = TypeAdapter(JourneyChanged)
 ALERT_EVENT: TypeAdapter[AlertRecord] = TypeAdapter(AlertRecord)
+METRIC_EVENT: TypeAdapter[MetricSnapshot | MetricShifted] = TypeAdapter(
+    Annotated[MetricSnapshot | MetricShifted, Field(discriminator="type")]
+)
 
 
 def route_topic(route: str) -> Topic:

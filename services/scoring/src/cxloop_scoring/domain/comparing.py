@@ -11,9 +11,11 @@ from cxloop_scoring.domain.statistics import ALPHA, Contrast, Status
 
 Key = TypeVar("Key")
 
-_PLAIN: Final = frozenset((Family.COUNT, Family.BALANCE, Family.AMOUNT))
+PLAIN: Final = frozenset((Family.COUNT, Family.BALANCE))
 """Families in which everything is counted and nothing sampled: their differences are what they are."""
 
+UNSUMMED: Final = frozenset((Family.LIFT, Family.AMOUNT))
+"""Families whose values are not made of sums."""
 _STORED: Final = {Family.MEAN: 100, Family.DURATION: 1000}
 """How many stored units make one of the metric's: hundredths of a point, milliseconds."""
 
@@ -81,15 +83,15 @@ def plain_value(metric: Metric, sums: Sums) -> float:
 def compare(metric: Metric, now: Sums, then: Sums, *, unsuppress: bool = False) -> Difference | None:
     """Compare two windows, or two groups that have no observation in common.
 
-    None where one side has no observations (counts and levels apart, which are 0 then), and for lifts, whose
-    sums hold no second arm. With fewer than 5 observations on a side the difference is withheld unless
+    None where one side has no observations (counts and levels apart, which are 0 then), and for lifts and
+    amounts, which are not made of sums. With fewer than 5 observations on a side the difference is withheld unless
     ``unsuppress``, as the values are.
     """
     verdict = statistics.status(min(now.n, then.n))
-    if metric.family in _PLAIN:
+    if metric.family in PLAIN:
         plain = plain_value(metric, now) - plain_value(metric, then)
         return Difference(plain, None, None, None, significant=False, n=now.n, n_then=then.n, status=verdict)
-    if not now.n or not then.n or metric.family is Family.LIFT:
+    if not now.n or not then.n or metric.family in UNSUMMED:
         return None
     if verdict is Status.SUPPRESSED and not unsuppress:
         return Difference(None, None, None, None, significant=False, n=now.n, n_then=then.n, status=verdict)

@@ -19,18 +19,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from cxloop_scoring.domain import statistics
 from cxloop_scoring.domain.answers import Sums
-from cxloop_scoring.domain.comparing import plain_value
+from cxloop_scoring.domain.comparing import PLAIN, UNSUMMED, plain_value
 from cxloop_scoring.domain.dimensions import OTHER
 from cxloop_scoring.domain.histogram import add_histogram, bin_middle
 from cxloop_scoring.domain.metrics import Family, Metric
 from cxloop_scoring.domain.statistics import ALPHA, SUPPRESSED_BELOW, Z
 from cxloop_scoring.domain.statistics.distributions import normal_two_sided
-
-_PLAIN: Final = frozenset((Family.COUNT, Family.BALANCE, Family.AMOUNT))
 
 
 class OverlapError(ValueError):
@@ -293,13 +291,13 @@ def drivers(
 
     `totals` are the sums of the whole, now and then; `now` and `then` those of all values, none left out.
     Values with fewer than 5 observations in both windows go together as `__other__` unless ``unsuppress``.
-    None where a window is empty (counts apart) and for lifts. Not for tags: a document has any number of them,
+    None where a window is empty (counts apart), for lifts and amounts. Not for tags: a document has any number of them,
     and overlapping values cannot add up. Raises OverlapError where they hold more than the whole.
     """
     pairs = _few_together(now, then, unsuppress=unsuppress)
-    if metric.family in _PLAIN:
+    if metric.family in PLAIN:
         return _plain(metric, totals, pairs)
-    if not totals[0].n or not totals[1].n or metric.family is Family.LIFT:
+    if not totals[0].n or not totals[1].n or metric.family in UNSUMMED:
         return None
     whole, whole_then = (part(metric, sums) for sums in totals)
     found: list[Driver] = []
