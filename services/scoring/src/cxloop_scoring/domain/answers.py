@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from cxloop_scoring.domain import statistics
 from cxloop_scoring.domain.dimensions import OTHER
-from cxloop_scoring.domain.histogram import Histogram, add_histogram, quantile
+from cxloop_scoring.domain.histogram import Histogram, Ranks, add_histogram
 from cxloop_scoring.domain.metrics import Direction, Family, Metric, MetricNumber
 from cxloop_scoring.domain.statistics import Interval, Status
 
@@ -87,9 +87,11 @@ def _evaluate(  # noqa: C901, PLR0911 - one case a family
         case Family.RATE:
             return statistics.share(sums.sum, n), statistics.wilson(sums.sum, n), {}
         case Family.DURATION:
-            median = _seconds(quantile(sums.histogram, 0.5))
-            interval = _scaled(statistics.median_interval(sums.histogram), 1000)
-            return median, interval, {"p90": _seconds(quantile(sums.histogram, 0.9))}
+            ranks = Ranks(sums.histogram)
+            ends = statistics.median_ranks(ranks.n)
+            interval = None if ends is None else Interval(ranks.at(ends[0]), ranks.at(ends[1]))
+            p90 = _seconds(ranks.quantile(0.9))
+            return _seconds(ranks.quantile(0.5)), _scaled(interval, 1000), {"p90": p90}
         case Family.COUNT:
             # Every ticket is counted, none is sampled: there is nothing to be unsure of.
             return (float(n) if n else None), None, {}

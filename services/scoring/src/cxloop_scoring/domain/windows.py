@@ -49,3 +49,34 @@ def layers(window: Span) -> Layers:
         tuple(span for span in rest if span.since < span.until),
         tuple(span for span in edges if span.since < span.until),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The same with signs: what a day has too much is taken away again."""
+
+    days: tuple[tuple[int, Span], ...]
+    """Pairs of sign (+1, -1) and numbers of days."""
+    hours: tuple[tuple[int, Span], ...]
+    edges: tuple[Span, ...]
+
+
+def pieces(window: Span) -> Pieces:
+    """Take a window apart from the nearest days, adding and taking away hours: at most 24 of them.
+
+    A local day east or west of Greenwich is a day and a few hours this way, instead of 24 hours.
+    """
+    edges = layers(window).edges
+    hours = _inner(window, HOUR)
+    if hours.since >= hours.until:
+        return Pieces((), (), edges)
+    days = Span((hours.since + 12) // 24, (hours.until + 12) // 24)
+    if days.since >= days.until:
+        return Pieces((), ((1, hours),), edges)
+    parts = (
+        (1, Span(hours.since, days.since * 24)),
+        (-1, Span(days.since * 24, hours.since)),
+        (1, Span(days.until * 24, hours.until)),
+        (-1, Span(hours.until, days.until * 24)),
+    )
+    return Pieces(((1, days),), tuple(part for part in parts if part[1].since < part[1].until), edges)

@@ -192,6 +192,8 @@ class Questions:
             pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
+            # Compiling a statement takes longer than answering it.
+            await connection.execute("SET LOCAL jit = off")
             yield Snapshot(connection)
 
     async def dimensions(self) -> list[str]:

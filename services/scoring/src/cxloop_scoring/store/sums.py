@@ -10,7 +10,7 @@ from cxloop_scoring.domain.histogram import add_histogram, decode_histogram
 from cxloop_scoring.domain.instants import instant
 from cxloop_scoring.domain.metrics import DURATIONS
 from cxloop_scoring.domain.questions import Population, Question
-from cxloop_scoring.domain.windows import Span, layers
+from cxloop_scoring.domain.windows import Span, pieces
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.identities import canonical
 from cxloop_scoring.store.relationship import Pieces, latest_bands
@@ -61,23 +61,33 @@ def _spans_of(parts: Iterable[tuple[int, Span]]) -> tuple[list[int], list[int], 
 
 
 def _bucket_part(table: str, first: int) -> str:
+    # OFFSET 0 keeps the planner from joining the other way round: it takes a range of `s` for a third of the
+    # table, however short the spans are, and would read all that there is of a metric.
+    arrays = ", ".join(f"${number}::int4[]" for number in range(first, first + 4))
     return f"""
-        SELECT b.metric, s.place, b.value, b.n, b.sum, b.squares, b.low, b.middle, b.high, b.histogram
-        FROM unnest(${first}::int4[], ${first + 1}::int4[], ${first + 2}::int4[]) AS s (place, since, until)
-        JOIN {table} AS b
-            ON b.metric = ANY($7::int2[]) AND b.dimension = $8 AND b.at >= s.since AND b.at < s.until
-        WHERE $9::int4 IS NULL OR b.value = $9
+        SELECT b.metric, s.place, s.sign, b.value, b.n, b.sum, b.squares, b.low, b.middle, b.high, b.histogram
+        FROM unnest({arrays}) AS s (place, since, until, sign)
+        CROSS JOIN LATERAL (
+            SELECT * FROM {table} AS b
+            WHERE b.metric = ANY($9::int2[]) AND b.dimension = $10 AND b.at >= s.since AND b.at < s.until
+                AND ($11::int4 IS NULL OR b.value = $11)
+            OFFSET 0
+        ) AS b
     """
 
 
 # Encodings of a histogram one behind the other are their sum: they are decoded once a group, not once a row.
 _BUCKETS = f"""
-    SELECT metric, place, value, sum(n)::int8, sum(sum)::int8, sum(squares)::int8, sum(low)::int8,
-           sum(middle)::int8, sum(high)::int8,
-           string_agg(histogram, ''::bytea) FILTER (WHERE metric = ANY($10::int2[])) AS histogram
-    FROM ({_bucket_part("bucket_day", 1)} UNION ALL {_bucket_part("bucket_hour", 4)}) AS b
+    SELECT metric, place, value, sum(sign * n)::int8, sum(sign * sum)::int8, sum(sign * squares)::int8,
+           sum(sign * low)::int8, sum(sign * middle)::int8, sum(sign * high)::int8,
+           string_agg(histogram, ''::bytea) FILTER (WHERE sign > 0 AND metric = ANY($12::int2[])),
+           string_agg(histogram, ''::bytea) FILTER (WHERE sign < 0 AND metric = ANY($12::int2[]))
+    FROM ({_bucket_part("bucket_day", 1)} UNION ALL {_bucket_part("bucket_hour", 5)}) AS b
     GROUP BY metric, place, value
 """
+
+_Signed = tuple[int, tuple[int, Span]]
+"""Number of the span, sign, and numbers of hours or days."""
 
 
 async def add_up(connection: Connection, reading: Reading) -> RawSums:
@@ -85,41 +95,49 @@ async def add_up(connection: Connection, reading: Reading) -> RawSums:
     raw: RawSums = {}
     spans = [(place, span) for place, span in enumerate(reading.spans) if span.since < span.until]
     if not reading.question.needs_ledger:
-        parts = [(place, layers(span)) for place, span in spans]
-        days = [(place, span) for place, part in parts for span in part.days]
-        hours = [(place, span) for place, part in parts for span in part.hours]
+        parts = [(place, pieces(span)) for place, span in spans]
+        days = [(place, signed) for place, part in parts for signed in part.days]
+        hours = [(place, signed) for place, part in parts for signed in part.hours]
         if days or hours:
             await _add_buckets(connection, reading, days, hours, raw)
         spans = [(place, span) for place, part in parts for span in part.edges]
     if spans:
         await _add_ledger(connection, reading, spans, raw)
-    return raw
+    return {key: sums for key, sums in raw.items() if sums != Sums()}
 
 
 async def _add_buckets(
     connection: Connection,
     reading: Reading,
-    days: Sequence[tuple[int, Span]],
-    hours: Sequence[tuple[int, Span]],
+    days: Sequence[_Signed],
+    hours: Sequence[_Signed],
     into: RawSums,
 ) -> None:
     question, ids = reading.question, reading.ids
     name = question.by or (question.where[0].dimension if question.where else None)
     rows = await connection.fetch(
         _BUCKETS,
-        *_spans_of(days),
-        *_spans_of(hours),
+        *_signed_spans(days),
+        *_signed_spans(hours),
         list(reading.numbers),
         0 if name is None else reading.dimensions[name],
         ids[0] if ids else None,
         list(reading.timed),
     )
-    for metric, place, value, n, total, squares, low, middle, high, held in rows:
+    for metric, place, value, n, total, squares, low, middle, high, held, taken in rows:
         group = 0 if question.by is None else value
         sums = into.setdefault((metric, place, group), Sums())
         sums.add(Sums(n, total, squares, low, middle, high))
         if held:
             add_histogram(sums.histogram, decode_histogram(held))
+        if taken:
+            add_histogram(sums.histogram, decode_histogram(taken), -1)
+
+
+def _signed_spans(parts: Iterable[_Signed]) -> tuple[list[int], list[int], list[int], list[int]]:
+    rows = [(place, span.since, span.until, sign) for place, (sign, span) in parts]
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
+    return columns[0], columns[1], columns[2], columns[3]
 
 
 async def _add_ledger(
