@@ -105,7 +105,8 @@ def test_outcomes_are_read_quickly_too(event: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_touchpoint_of_nobody_known_is_right_and_says_nothing() -> None:
-    _, value, headers = encode_event(TouchpointRecorded(**{**TOUCHPOINT, "identifiers": ()}))
+    anonymous: dict[str, Any] = {**TOUCHPOINT, "identifiers": ()}
+    _, value, headers = encode_event(TouchpointRecorded(**anonymous))
     with pytest.raises(SaysNothingError):
         read(dict(headers), value)
 

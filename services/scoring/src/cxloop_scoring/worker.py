@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter as Tally
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -23,12 +23,13 @@ from cxloop_scoring.domain.documents import (
     survivors,
     times_of_their_own,
 )
-from cxloop_scoring.domain.facts import Fact, Facts, add_fact, conflicts
+from cxloop_scoring.domain.facts import Fact, Facts, add_fact
 from cxloop_scoring.domain.observations import Observation, differences
 from cxloop_scoring.domain.reading import SaysNothingError, UnreadableError, read
 from cxloop_scoring.domain.responses import Response
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.scores import Encoded, link_of, score_of
+from cxloop_scoring.domain.tickets import Ticket
 from cxloop_scoring.store.booked import booked_before
 from cxloop_scoring.store.case_links import remember_case_links
 from cxloop_scoring.store.scales import Scales, SurveyScale, scale_of
@@ -132,13 +133,13 @@ class ScoringHandler:
         connection = transaction.connection
         arrivals = _arrivals(batch)
         stored = await read_documents(connection, list(arrivals)) if arrivals else {}
-        changed, brought = self._fold(arrivals, stored)
+        changed = self._fold(arrivals, stored)
         if not changed:
             return
         rules = await self._rules.at_least(max((one.generation for one in stored.values()), default=0))
         await self._scales.learn(_scales(arrivals))
         folded = {document.id: fold(document.id, document.facts) for document in changed}
-        transaction.publish(self._messages(changed, folded, brought, stored, rules.generation))
+        transaction.publish(self._messages(changed, folded, stored, rules.generation))
         outdated = {
             document.id: stored[document.id]
             for document in changed
@@ -180,49 +181,52 @@ class ScoringHandler:
 
     def _fold(
         self, arrivals: Mapping[str, _Arrivals], stored: Mapping[str, StoredDocument]
-    ) -> tuple[list[ChangedDocument], dict[str, list[str]]]:
-        """Add what arrived to the documents; give those that changed, and the keys that each of them gained."""
+    ) -> list[ChangedDocument]:
+        """Add what arrived to the documents; give those that changed."""
         changed: list[ChangedDocument] = []
-        brought: dict[str, list[str]] = {}
         for document, (shard, new) in arrivals.items():
             known = stored.get(document)
             facts: Facts = {} if known is None else dict(known.facts)
-            lost_before = conflicts(facts) if facts else 0
-            news = sum(add_fact(facts, event_id, fact) for event_id, fact in new)
-            if not news:
-                continue
-            if lost := conflicts(facts) - lost_before:
+            news = lost = 0
+            for event_id, fact in new:
+                size, contested = len(facts), event_id in facts
+                news += add_fact(facts, event_id, fact)
+                # Nothing but a tombstone makes a document longer by an event id that it has.
+                lost += contested and len(facts) > size
+            if lost:
                 self._counters.conflicting.inc(lost)
-            changed.append(ChangedDocument(document, shard, facts, None if known is None else known.version))
-            before: Facts = {} if known is None else known.facts
-            brought[document] = [key for key, fact in facts.items() if before.get(key) is not fact]
-        return changed, brought
+            if news:
+                version = None if known is None else known.version
+                changed.append(ChangedDocument(document, shard, facts, version))
+        return changed
 
     def _messages(
         self,
         changed: Iterable[ChangedDocument],
         folded: Mapping[str, Folded | None],
-        brought: Mapping[str, Sequence[str]],
         stored: Mapping[str, StoredDocument],
         generation: int,
     ) -> list[Message]:
         messages: list[Message] = []
         for document in changed:
-            response = folded[document.id]
-            if isinstance(response, Response):
-                score = score_of(document.id, document.facts, response, generation)
+            standing = folded[document.id]
+            if isinstance(standing, Response):
+                score = score_of(document.id, document.facts, standing, generation)
                 messages.append(_message(self._scores, score))
-                continue
-            targets = survivors(document.id, document.facts)
-            if targets:
+            elif standing is None or (isinstance(standing, Ticket) and standing.merged_at is not None):
                 known = stored.get(document.id)
-                told = survivors(document.id, known.facts) if known else set[str]()
-                messages += [
-                    _message(self._links, link_of(document.id, target, key, document.facts[key]))
-                    for target in sorted(targets)
-                    for key in (brought[document.id] if target in told else document.facts)
-                ]
+                messages += self._links_of(document.id, document.facts, {} if known is None else known.facts)
         return messages
+
+    def _links_of(self, document: str, facts: Facts, before: Facts) -> list[Message]:
+        """Pass the facts of a merged ticket on: new ones to survivors that know it, all to others."""
+        told = survivors(document, before)
+        return [
+            _message(self._links, link_of(document, target, key, fact))
+            for target in sorted(survivors(document, facts))
+            for key, fact in facts.items()
+            if target not in told or before.get(key) is not fact
+        ]
 
 
 def _hours(entries: Iterable[Entry]) -> tuple[Changes, BucketRows]:
