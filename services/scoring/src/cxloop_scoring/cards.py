@@ -1,6 +1,6 @@
 """Cards: single documents as they are shown, with their clocks, targets, observations and revisions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
@@ -24,6 +24,7 @@ from cxloop_scoring.domain.rules import Clock, Rules
 from cxloop_scoring.domain.tickets import TARGET, Ticket, fold_ticket
 from cxloop_scoring.presentation import BANDS, deliveries_of, in_unit, name_of
 from cxloop_scoring.store.explaining import HeldDocument, LedgerRow
+from cxloop_scoring.store.scales import Scale
 
 _AUTHORS: Final = ("nobody", "customer", "agent", "bot")
 _BUSINESS: Final = {
@@ -95,8 +96,21 @@ def _common(held: HeldDocument, rules: Rules, rows: list[LedgerRow]) -> dict[str
     }
 
 
-def response_card(held: HeldDocument, rules: Rules, rows: list[LedgerRow]) -> dict[str, Any]:
-    """Show a response; `metric` and what follows from it are missing while only its sending is known."""
+def _scale(least: float, most: float, lower_is_better: bool) -> dict[str, Any]:  # noqa: FBT001 - as it is stored
+    return {
+        "min": least,
+        "max": most,
+        "polarity": "lower_is_better" if lower_is_better else "higher_is_better",
+    }
+
+
+def response_card(
+    held: HeldDocument, rules: Rules, rows: list[LedgerRow], others: Sequence[Scale] = ()
+) -> dict[str, Any]:
+    """Show a response; `metric` and what follows from it are missing while only its sending is known.
+
+    `others` are the scales of other answers to its survey that contradict its own.
+    """
     card = _common(held, rules, rows)
     folded = fold(held.id, held.facts)
     sent = folded if isinstance(folded, Send) else folded.sent if isinstance(folded, Response) else None
@@ -106,12 +120,8 @@ def response_card(held: HeldDocument, rules: Rules, rows: list[LedgerRow]) -> di
         card |= {
             "metric": answer.metric,
             "score": answer.score,
-            "scale": {
-                "min": answer.least,
-                "max": answer.most,
-                "polarity": "lower_is_better" if answer.lower_is_better else "higher_is_better",
-                "good": answer.good,
-            },
+            "scale": {**_scale(answer.least, answer.most, answer.lower_is_better), "good": answer.good},
+            "scale_conflicts": [_scale(*other) for other in others],
             "normalised": folded.normalised,
             "band": BANDS[folded.band],
             "sentiment": None if answer.polarity is None else answer.polarity / 100,

@@ -28,9 +28,10 @@ def document_routes(api: ScoringApi) -> APIRouter:
 
     @router.get("/responses/{response_id:path}")
     async def response(response_id: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Give a response: its score, its observations and its revision."""
+        """Give a response: its score, its observations, its revision, and scales that contradict its own."""
         found, rows = await held("response", response_id)
-        return response_card(found, api.rules(), rows)
+        others = await api.explanations.other_scales(found)
+        return response_card(found, api.rules(), rows, others)
 
     @router.get("/tickets/{ticket_id:path}")
     async def ticket(ticket_id: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]

@@ -6,13 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cxloop_scoring.domain.dimensions import COLUMNS
+from cxloop_scoring.domain.documents import fold, source_of
 from cxloop_scoring.domain.facts import Facts, decode_facts
 from cxloop_scoring.domain.instants import instant
 from cxloop_scoring.domain.metrics import Metric, MetricNumber, Plan
 from cxloop_scoring.domain.questions import Population, Question
+from cxloop_scoring.domain.responses import Response
 from cxloop_scoring.domain.windows import BEGINNING
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.questions import Questions, Snapshot, dimension_numbers, numbers_of, value_ids
+from cxloop_scoring.store.scales import Scale, other_scales, scale_of
 from cxloop_scoring.store.sums import Parameters, Reading, conditions, ledger_rows
 
 Position = tuple[datetime, str, int, int]
@@ -143,6 +146,15 @@ class Explanations:
                     held = HeldDocument(row[0], row[1], decode_facts(row[2]))
                     return held, await _history(snapshot.connection, held, row[3] or ())
         return None
+
+    async def other_scales(self, held: HeldDocument) -> Sequence[Scale]:
+        """Give the scales of other answers to a response's survey that contradict its own; none without a survey."""
+        folded = fold(held.id, held.facts)
+        own = scale_of(source_of(held.id), folded.answer) if isinstance(folded, Response) else None
+        if own is None:
+            return ()
+        async with self._questions.snapshot() as snapshot:
+            return await other_scales(snapshot.connection, own)
 
 
 async def _history(

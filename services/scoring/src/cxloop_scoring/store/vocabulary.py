@@ -9,8 +9,10 @@ from cxloop_scoring.domain.buckets import VALUE_BITS, CellKey, Resolved
 from cxloop_scoring.domain.dimensions import BUILT_IN, Dimensions
 from cxloop_scoring.store.connection import Connection
 
-_KEPT = 200_000
-"""Entries kept in memory; beyond, the cache starts afresh."""
+_VALUES_KEPT = 200_000
+"""Values whose numbers are kept in memory, some 20 MiB; beyond, the cache starts afresh."""
+_RESOLVED_KEPT = 32_768
+"""Combinations of values kept resolved, some 40 MiB: looking one up again from its values takes microseconds."""
 
 _ADD_NAMES = """
     INSERT INTO dimensions (name) SELECT unnest($1::text[]) ON CONFLICT (name) DO NOTHING
@@ -52,8 +54,9 @@ class Vocabulary:
 
     async def resolve(self, wanted: Iterable[Dimensions]) -> Mapping[Dimensions, Resolved]:
         """Resolve dimensions; the mapping holds all that were asked for, and more."""
-        if len(self._resolved) > _KEPT or sum(map(len, self._values.values())) > _KEPT:
+        if len(self._resolved) > _RESOLVED_KEPT:
             self._resolved = {}
+        if sum(map(len, self._values.values())) > _VALUES_KEPT:
             self._values = {number: {} for number in self._names.values()}
         known = self._resolved
         unknown: list[Dimensions] = []
