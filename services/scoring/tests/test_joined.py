@@ -1,189 +1,35 @@
-"""Metrics in which documents meet, asked of a real ledger whose rows each test books itself."""
+"""Metrics in which documents meet, asked of a real ledger."""
 
-import random
-from collections.abc import AsyncGenerator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncGenerator
+from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
-from cxloop_common.database import Database
-from cxloop_scoring.domain.answers import Answer
-from cxloop_scoring.domain.customers import Ownership, hash_of
-from cxloop_scoring.domain.dimensions import BUILT_IN, COLUMNS
-from cxloop_scoring.domain.facts import Responded, encode_facts
-from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.metrics import CATALOGUE, MetricNumber, Plan
-from cxloop_scoring.domain.questions import Filter, Population, Question
-from cxloop_scoring.domain.rules import DEFAULT_RULES, Costs, Rules
-from cxloop_scoring.domain.windows import Span
-from cxloop_scoring.store.identities import remember_owners
-from cxloop_scoring.store.joined import Joined
-from cxloop_scoring.store.questions import Snapshot
+from cxloop_scoring.domain.rules import Costs, Rules
 
-NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-NOW = NOON + timedelta(days=60)
-WINDOW = (0, 10)
-"""Days from noon."""
-
-NPS, CSAT = MetricNumber.NPS, MetricNumber.CSAT
-SOLVED, CANDIDATE = MetricNumber.FIRST_RESOLUTION_TIME, MetricNumber.FIRST_CONTACT_RESOLUTION
-CONTACT = MetricNumber.REPEAT_CONTACT_RATE
-SENT, UNLINKED = MetricNumber.RESPONSE_RATE, MetricNumber.SEND_UNLINKED
-LIFECYCLE, VALUE = MetricNumber.LIFECYCLE, MetricNumber.CUSTOMER_VALUE
-OPENED, CLOSED, CONTACTED = MetricNumber.CASE_OPENED, MetricNumber.CASE_CLOSED, MetricNumber.CASE_CONTACTED
-LOW, MIDDLE, HIGH = 0, 1, 2
-
-
-def day(days: float) -> datetime:
-    return NOON + timedelta(days=days)
-
-
-class Ledger:
-    """Books rows and asks questions."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self.connection = connection
-        self.recorded_at = NOON
-        self._values: dict[tuple[str, str], int] = {}
-
-    async def _value(self, name: str, text: str) -> int:
-        number = BUILT_IN.get(name)
-        if number is None:
-            await self.connection.execute(
-                "INSERT INTO dimensions (name) VALUES ($1) ON CONFLICT DO NOTHING", name
-            )
-            number = await self.connection.fetchval("SELECT id FROM dimensions WHERE name = $1", name)
-        await self.connection.execute(
-            "INSERT INTO dimension_values (dimension, value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            number,
-            text,
-        )
-        return int(
-            await self.connection.fetchval(
-                "SELECT id FROM dimension_values WHERE dimension = $1 AND value = $2", number, text
-            )
-        )
-
-    async def book(
-        self,
-        document: str,
-        metric: MetricNumber,
-        at: datetime,
-        *,
-        value: int = 1,
-        band: int | None = None,
-        customer: str | None = None,
-        sign: int = 1,
-        **dimensions: Any,
-    ) -> None:
-        ids = {name: await self._value(name, text) for name, text in dimensions.items()}
-        more = sorted(id_ for name, id_ in ids.items() if name not in COLUMNS)
-        await self.connection.execute(
-            f"""
-            INSERT INTO ledger (document, metric, sign, value, band, at, customer, recorded_at, more,
-                {", ".join(COLUMNS)})
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-                {", ".join(f"${number}" for number in range(10, 10 + len(COLUMNS)))})
-            """,
-            *(document, int(metric), sign, value, band, at),
-            *(None if customer is None else hash_of(customer), self.recorded_at, more or None),
-            *(ids.get(name) for name in COLUMNS),
-        )
-
-    async def own(self, customer: str, version: int, *identifiers: str) -> None:
-        said = sorted(Ownership(hash_of(one), version, hash_of(customer)) for one in identifiers)
-        await remember_owners(self.connection, said, self.recorded_at)
-
-    async def contact(self, number: int, at: float, customer: str | None, kind: str | None = "bill") -> None:
-        more: dict[str, Any] = {} if kind is None else {"contact_type": kind}
-        await self.book(f"ticket:z:{number}", CONTACT, day(at), customer=customer, **more)
-
-    async def solve(
-        self, number: int, at: float, customer: str | None, *, candidate: bool = True, kind: str = "bill"
-    ) -> None:
-        for metric in (SOLVED, CANDIDATE) if candidate else (SOLVED,):
-            await self.book(f"ticket:z:{number}", metric, day(at), customer=customer, contact_type=kind)
-
-    async def score(
-        self, name: str, at: float, customer: str, band: int, metric: MetricNumber = NPS, **more: Any
-    ) -> None:
-        await self.book(f"response:s:{name}", metric, day(at), band=band, customer=customer, **more)
-
-    async def case(
-        self,
-        name: str,
-        at: float,
-        *,
-        due: float | None = None,
-        closed: float | None = None,
-        contacted: float | None = None,
-        trigger: str | None = None,
-        supersedes: str | None = None,
-        **dimensions: Any,
-    ) -> None:
-        times = {OPENED: due or at, CLOSED: closed, CONTACTED: contacted}
-        for metric, moment in times.items():
-            if moment is not None:
-                took = round((moment - at) * 86_400_000)
-                await self.book(f"case:{name}", metric, day(at), value=took, **dimensions)
-        for kind, subject in (
-            (0, None if trigger is None else f"response:s:{trigger}"),
-            (1, None if supersedes is None else f"case:{supersedes}"),
-        ):
-            if subject is not None:
-                await self.connection.execute(
-                    "INSERT INTO case_links (kind, subject, case_document, recorded_at) VALUES ($1, $2, $3, $4)",
-                    *(kind, subject, f"case:{name}", self.recorded_at),
-                )
-
-    async def remember(self, name: str, at: float) -> None:
-        """Keep the document of a response, as the worker does."""
-        answer = Responded(microseconds(day(at)), b"", "nps", 0, 0, 10, False, None, {}, (), None, None)  # noqa: FBT003 - array-like
-        await self.connection.execute(
-            "INSERT INTO documents (id, shard, generation, facts) VALUES ($1, 0, 0, $2)",
-            f"response:s:{name}",
-            encode_facts({"e": answer}),
-        )
-
-    async def answers(
-        self,
-        name: str,
-        *windows: tuple[float, float],
-        where: Mapping[str, str] | None = None,
-        by: str | None = None,
-        as_of: datetime | None = None,
-        rules: Rules = DEFAULT_RULES,
-        now: datetime = NOW,
-    ) -> dict[tuple[int, str | None], Answer]:
-        question = Question(
-            CATALOGUE[name],
-            tuple(
-                Span(microseconds(day(since)), microseconds(day(until)))
-                for since, until in windows or (WINDOW,)
-            ),
-            tuple(Filter(*item) for item in (where or {}).items()),
-            by,
-            as_of=as_of,
-        )
-        async with self.connection.transaction(isolation="repeatable_read", readonly=True):
-            return await Joined().answers(self.connection, question, rules, now)
-
-    async def ask(self, name: str, *windows: tuple[float, float], **more: Any) -> tuple[int, float | None]:
-        """Give n and value of the first span."""
-        found = (await self.answers(name, *windows, **more)).get((0, None))
-        return (0, None) if found is None else (found.n, found.value)
+from .booking import (
+    CONTACT,
+    CSAT,
+    HIGH,
+    LIFECYCLE,
+    LOW,
+    MIDDLE,
+    SENT,
+    UNLINKED,
+    VALUE,
+    Ledger,
+    day,
+    ledger_of,
+)
 
 
 @pytest_asyncio.fixture
 async def ledger(database_url: str) -> AsyncGenerator[Ledger]:
-    async with Database(database_url, schema="scoring") as database:
-        await database.migrate("cxloop_scoring.migrations")
-        connection = await database.connect()
-        yield Ledger(connection)
-        await connection.close()
+    async with ledger_of(database_url) as found:
+        yield found
 
 
 # First contact resolution -----------------------------------------------------------------------------------
@@ -541,87 +387,3 @@ async def test_nothing_known_is_no_answer(ledger: Ledger) -> None:
     for name in joined:
         assert await ledger.ask(name, rules=EUR) == (0, None)
         assert await ledger.answers(name, by="team", rules=EUR) == {}
-
-
-# The relationship population ---------------------------------------------------------------------------------
-
-
-async def latest(ledger: Ledger, **more: Any) -> dict[tuple[int, str | None], tuple[int, int, int, int]]:
-    """Give n and bands of the latest NPS answer of each customer, by span and group."""
-    spans = (
-        Span(microseconds(day(0)), microseconds(day(5))),
-        Span(microseconds(day(5)), microseconds(day(10))),
-    )
-    question = Question(CATALOGUE["nps"], spans, population=Population.RELATIONSHIP, **more)
-    async with ledger.connection.transaction(isolation="repeatable_read", readonly=True):
-        found = await Snapshot(ledger.connection).sums(question)
-    return {cell: (sums.n, sums.low, sums.middle, sums.high) for cell, sums in found.items() if sums.n}
-
-
-async def test_a_merge_leaves_one_latest_score_and_as_of_before_it_leaves_two(ledger: Ledger) -> None:
-    await ledger.score("1", 1, "user:a", LOW)
-    await ledger.score("2", 2, "email:a@example.com", HIGH)
-    assert await latest(ledger) == {(0, None): (2, 1, 0, 1)}
-    ledger.recorded_at = day(20)
-    await ledger.own("cus_a", 1, "user:a", "email:a@example.com")
-    assert await latest(ledger) == {(0, None): (1, 0, 0, 1)}
-    assert await latest(ledger, as_of=day(19)) == {(0, None): (2, 1, 0, 1)}
-
-
-async def test_of_scores_at_one_moment_the_greater_document_is_the_latest(ledger: Ledger) -> None:
-    await ledger.score("1", 1, "user:a", HIGH)
-    await ledger.score("2", 1, "user:a", LOW)
-    assert await latest(ledger) == {(0, None): (1, 1, 0, 0)}
-    await ledger.book("response:s:2", NPS, day(1), band=LOW, customer="user:a", sign=-1)
-    assert await latest(ledger) == {(0, None): (1, 0, 0, 1)}
-
-
-async def test_the_quick_way_to_latest_scores_agrees_with_a_walk_over_all_of_them(ledger: Ledger) -> None:
-    chance = random.Random(7)  # noqa: S311 - reproducible by its seed
-    rows: list[tuple[str, str, float, int, str, datetime]] = []
-    for number in range(300):
-        ledger.recorded_at = day(chance.choice([11, 12]))
-        name, customer = f"{number:03}", f"user:{chance.randrange(40)}"
-        at, band, team = chance.randrange(100_000) / 10_000, chance.randrange(3), chance.choice("xyz")
-        await ledger.score(name, at, customer, band, team=team)
-        if chance.random() < 0.2:
-            ledger.recorded_at = day(13)
-            await ledger.score(name, at, customer, band, sign=-1, team=team)
-            if chance.random() < 0.7:
-                band = chance.randrange(3)
-                await ledger.score(name, at, customer, band, team=team)
-                rows.append((name, customer, at, band, team, ledger.recorded_at))
-        else:
-            rows.append((name, customer, at, band, team, ledger.recorded_at))
-    owner = {f"user:{number}": f"cus_{number // 2}" for number in range(20)}
-    for number, (identifier, customer) in enumerate(owner.items()):
-        await ledger.own(customer, number, identifier)
-
-    def walked(team: str | None) -> dict[int, tuple[int, int, int, int]]:
-        found: dict[int, tuple[int, int, int, int]] = {}
-        for place in range(2):
-            last: dict[str, int] = {}
-            for _, customer, at, band, filed, _ in sorted(rows, key=lambda row: (row[2], row[0])):
-                if place * 5 <= at < place * 5 + 5 and team in (None, filed):
-                    last[owner.get(customer, customer)] = band
-            bands = list(last.values())
-            found[place] = (len(bands), *(bands.count(band) for band in range(3)))
-        return found
-
-    expected = walked(None)
-    assert await latest(ledger) == {(place, None): bands for place, bands in expected.items()}
-    grouped = {(place, team): bands for team in "xyz" for place, bands in walked(team).items() if bands[0]}
-    assert await latest(ledger, by="team") == grouped
-    filtered = {(place, None): bands for place, bands in walked("x").items()}
-    assert await latest(ledger, where=(Filter("team", "x"),)) == filtered
-
-
-async def test_a_withdrawn_score_is_nobodys_latest(ledger: Ledger) -> None:
-    await ledger.score("1", 1, "user:a", LOW)
-    await ledger.score("2", 2, "user:a", HIGH)
-    await ledger.score("3", 2, "user:b", HIGH)
-    ledger.recorded_at = day(20)
-    await ledger.score("2", 2, "user:a", HIGH, sign=-1)
-    await ledger.score("3", 2, "user:b", HIGH, sign=-1)
-    assert await latest(ledger) == {(0, None): (1, 1, 0, 0)}
-    assert await latest(ledger, as_of=day(19)) == {(0, None): (2, 0, 0, 2)}

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from cxloop_scoring.domain.answers import Answer
-from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.joined import contacts, lifecycle, loop, response_rate, revenue
 from cxloop_scoring.domain.joined.loop import RawTallies
 from cxloop_scoring.domain.joined.tallies import Cell, Evaluate, Tally, largest
@@ -17,8 +16,7 @@ from cxloop_scoring.domain.questions import Question
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.store import met_cases, met_customers
 from cxloop_scoring.store.connection import Connection
-from cxloop_scoring.store.meeting import Asked
-from cxloop_scoring.store.questions import UnknownDimensionError, known_dimensions, value_ids
+from cxloop_scoring.store.meeting import Asked, asked_of
 
 _Count: TypeAlias = Callable[[Asked, Rules], Awaitable[RawTallies]]
 
@@ -53,14 +51,9 @@ class Joined:
     async def _tallies(
         self, connection: Connection, question: Question, rules: Rules, now: datetime, count: _Count
     ) -> dict[Cell, Tally]:
-        numbers = await known_dimensions(connection)
-        if not numbers.keys() >= question.dimensions:
-            raise UnknownDimensionError(numbers)
-        ids = await value_ids(connection, question.where, numbers)
-        if ids is None or not question.spans:
+        asked = await asked_of(connection, question, now)
+        if asked is None:
             return {}
-        moment = now if question.as_of is None else min(now, question.as_of)
-        asked = Asked(connection, question, question.spans, tuple(ids), numbers, microseconds(moment))
         raw = await count(asked, rules)
         return await _named(connection, raw, grouped=question.by is not None)
 

@@ -6,19 +6,24 @@ known to journey, else the identifier itself; both as of the question's `as_of`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from cxloop_scoring.domain.dimensions import COLUMNS
-from cxloop_scoring.domain.instants import instant
+from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.questions import Question
 from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.identities import canonical
+from cxloop_scoring.store.questions import dimension_numbers, value_ids
 from cxloop_scoring.store.sums import Parameters
 
 SCORES: Final = (MetricNumber.NPS, MetricNumber.CSAT, MetricNumber.CES, MetricNumber.CES_V1)
 """Metrics whose observations are answers of customers on a scale."""
+
+FAR: Final = 4_102_444_800_000_000
+"""The year 2100, later than anything that is booked; microseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,19 @@ class Asked:
                 GROUP BY {names} HAVING sum(l.sign) > 0
             ) AS l {join}
         """
+
+
+async def asked_of(connection: Connection, question: Question, now: datetime) -> Asked | None:
+    """Look up what a question names; None where a filter names a value that was never seen.
+
+    Raises UnknownDimensionError.
+    """
+    numbers = await dimension_numbers(connection, question.dimensions)
+    ids = await value_ids(connection, question.where, numbers)
+    if ids is None or not question.spans:
+        return None
+    moment = now if question.as_of is None else min(now, question.as_of)
+    return Asked(connection, question, question.spans, ids, numbers, microseconds(moment))
 
 
 def _named(columns: Sequence[str]) -> str:

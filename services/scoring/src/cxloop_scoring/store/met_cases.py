@@ -20,14 +20,12 @@ from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.observations import Band
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.windows import BEGINNING, Span
-from cxloop_scoring.store.meeting import SCORES, Asked
+from cxloop_scoring.store.meeting import FAR, SCORES, Asked
 from cxloop_scoring.store.sums import Parameters
 
 _OPENED: Final = int(MetricNumber.CASE_OPENED)
 _CLOSED: Final = int(MetricNumber.CASE_CLOSED)
 _CONTACTED: Final = int(MetricNumber.CASE_CONTACTED)
-_FAR: Final = 4_102_444_800_000_000
-"""The year 2100: later than any score."""
 _LOW: Final = int(Band.LOW)
 
 
@@ -146,7 +144,7 @@ async def _cases(asked: Asked, *, filtered: bool = True) -> list[Case]:
     links = await _links(asked)
     parameters = Parameters()
     numbers = parameters.add([_OPENED, _CLOSED, _CONTACTED])
-    until = parameters.add(instant(asked.until if filtered else _FAR))
+    until = parameters.add(instant(asked.until if filtered else FAR))
     chosen = asked.filters(parameters) if filtered else ""
     rows = await asked.connection.fetch(
         f"""
@@ -215,7 +213,7 @@ async def _scores(asked: Asked, documents: Iterable[str]) -> dict[str, _Score]:
     parameters = Parameters()
     own = f"AND l.at = ANY({parameters.add(sorted(times))}::timestamptz[])"
     own += f" AND l.document = ANY({parameters.add(wanted)}::text[])"
-    net = asked.net(parameters, SCORES, (), Span(BEGINNING, _FAR), own)
+    net = asked.net(parameters, SCORES, (), Span(BEGINNING, FAR), own)
     rows = await asked.connection.fetch(
         f"SELECT document, owner, metric FROM ({net}) AS net WHERE owner IS NOT NULL ORDER BY metric",
         *parameters.values,
@@ -242,7 +240,7 @@ async def _next_scores(asked: Asked, wanted: Sequence[_Wanted]) -> dict[str, tup
     metrics = parameters.add([one.metric for one in wanted])
     moments = parameters.add([instant(one.after) for one in wanted])
     metrics_asked = sorted({one.metric for one in wanted})
-    later = Span(min(one.after for one in wanted), _FAR)
+    later = Span(min(one.after for one in wanted), FAR)
     net = asked.net(parameters, metrics_asked, ("band",), later)
     rows = await asked.connection.fetch(
         f"""

@@ -1,0 +1,63 @@
+"""Contacts and reported work by group, channel and contact type, for what they cost."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from cxloop_scoring.domain.cost import ContactCount, Handled
+from cxloop_scoring.domain.dimensions import COLUMNS
+from cxloop_scoring.domain.joined.contacts import WEEK
+from cxloop_scoring.domain.metrics import MetricNumber
+from cxloop_scoring.domain.windows import Span
+from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.meeting import Asked
+from cxloop_scoring.store.sums import Parameters
+
+_ALL: Final = (*COLUMNS, "more")
+
+
+async def contacts(asked: Asked) -> list[ContactCount]:
+    """Count contacts of the question's spans; `by` of the question is the group, None where none is asked for.
+
+    A repeated contact is one of `repeat_contact_rate`; contacts without a customer are never repeated.
+    """
+    parameters = Parameters()
+    before = Span(asked.since - WEEK, asked.until)
+    group, join = asked.group(parameters)
+    net = asked.net(parameters, (MetricNumber.REPEAT_CONTACT_RATE,), _ALL, before)
+    statement = f"""
+        WITH walked AS (
+            SELECT net.*, lag(at) OVER (PARTITION BY owner, contact_type ORDER BY at, document) AS before
+            FROM ({net}) AS net
+        )
+        SELECT {group}, l.channel, l.contact_type, count(*), count(*) FILTER (
+            WHERE l.owner IS NOT NULL AND l.contact_type IS NOT NULL AND l.before >= l.at - interval '7 days'
+        )
+        FROM {asked.of_spans(parameters)} JOIN walked AS l ON l.at >= s.since AND l.at < s.until {join}
+        WHERE TRUE {asked.filters(parameters)} GROUP BY 1, 2, 3
+    """
+    rows = await asked.connection.fetch(statement, *parameters.values)
+    words = await _words(asked.connection, (id_ for row in rows for id_ in row[:3]))
+    return [
+        ContactCount(words.get(row[0]), words.get(row[1]), words.get(row[2]), row[3], row[4]) for row in rows
+    ]
+
+
+async def handled(asked: Asked) -> list[Handled]:
+    """Add up reported work on tickets whose last solve lies in the question's spans."""
+    parameters = Parameters()
+    work = asked.chosen(parameters, (MetricNumber.HANDLE_TIME,), ("channel", "value"))
+    rows = await asked.connection.fetch(
+        f"""
+        SELECT grouped, channel, sum(sign * value)::int8 FROM ({work}) AS work
+        GROUP BY grouped, channel HAVING sum(sign) > 0
+        """,
+        *parameters.values,
+    )
+    words = await _words(asked.connection, (id_ for row in rows for id_ in row[:2]))
+    return [Handled(words.get(row[0]), words.get(row[1]), row[2]) for row in rows]
+
+
+async def _words(connection: Connection, ids: Iterable[int | None]) -> dict[int | None, str]:
+    wanted = sorted({id_ for id_ in ids if id_})
+    rows = await connection.fetch("SELECT id, value FROM dimension_values WHERE id = ANY($1::int4[])", wanted)
+    return {row[0]: row[1] for row in rows}
