@@ -31,12 +31,6 @@ NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 NOW = datetime(2026, 3, 12, 9, 30, tzinfo=UTC)
 Start = Callable[..., AbstractAsyncContextManager[Any]]
 
-CALENDARS = """
-default:
-  time_zone: Europe/Berlin
-  hours: {mon-fri: 09:00-17:00}
-"""
-
 
 class Clock:
     """The time as the test sets it."""
@@ -88,7 +82,12 @@ class Story:
         return self
 
     def reply(self, minutes: int, author: str = "agent") -> "Story":
-        fields = {**self.at(minutes), "message_id": f"m{minutes}", "author": author, "public": True}
+        fields: dict[str, Any] = {
+            **self.at(minutes),
+            "message_id": f"m{minutes}",
+            "author": author,
+            "public": True,
+        }
         self.events.append(TicketReplied(**fields))
         return self
 
@@ -306,7 +305,7 @@ async def test_a_segment_that_is_served_well_and_turns_away_stands_in_front(serv
     contacts: list[Any] = []
     for number in range(20):
         story = Story(number)
-        fields = {**story.at(0), "channel": "email", "created_by": "customer"}
+        fields: dict[str, Any] = {**story.at(0), "channel": "email", "created_by": "customer"}
         segment = {"segment": "smb" if number % 2 else "big"}
         story.events = [TicketCreated(**fields, dimensions=segment)]
         contacts += story.reply(5 if number % 2 else 50).events
@@ -318,6 +317,40 @@ async def test_a_segment_that_is_served_well_and_turns_away_stands_in_front(serv
     ]
     slow = await get(service, "/v1/divergence", by="segment", window="7d", threshold=60)
     assert slow["segments"][0]["finding"] != "good_service_worse_experience"
+
+
+async def test_an_agent_who_begs_for_top_scores_is_named(service: Any) -> None:
+    scores: list[Any] = []
+    for agent, given in {
+        "mia": [10] * 38 + [3] * 2,
+        "ben": [10, 9, 8, 7] * 10,
+        "eva": [9, 10, 7, 8] * 10,
+    }.items():
+        scores += [
+            answer(len(scores) + n, score, dimensions={"agent": agent}) for n, score in enumerate(given)
+        ]
+    await told(service, scores)
+    found = await get(service, "/v1/gaming", window="90d")
+    reasons = {one["agent"]: one["reason"] for one in found["top_scores"]["nps"]}
+    assert reasons == {"mia": "top_scores_stand_out", "ben": "as_others", "eva": "as_others"}
+    assert (found["picked_surveys"], found["merged_away"]) == ([], [])
+    nobody = await get(service, "/v1/gaming", where="team:nobody")
+    assert nobody["top_scores"] == {"nps": [], "csat": [], "ces": []}
+
+
+async def test_cost_counts_contacts_and_repeats_by_group_and_channel(service: Any) -> None:
+    contacts: list[Any] = []
+    for number, hours in enumerate((0, 5, 30)):
+        fields: dict[str, Any] = {**Story(number, day=-3).at(hours * 60), "channel": "email"}
+        fields |= {"created_by": "customer", "contact_type": "refund", "team": "billing"}
+        contacts.append(TicketCreated(**fields, identifiers=("email:a@example.com",)))
+    await told(service, contacts)
+    found = await get(service, "/v1/cost", by="team", window="7d")
+    (item,) = found["items"]
+    assert (item["group"], item["channel"], item["contacts"], item["repeated"]) == ("billing", "email", 3, 2)
+    assert (found["currency"], item["contact_cost"], found["total"]["contacts"]) == (None, None, 3)
+    one = await get(service, "/v1/cost", where="team:nobody")
+    assert (one["items"], one["total"]["contacts"]) == ([], 0)
 
 
 async def test_a_ticket_shows_cycles_handoffs_conflicts_and_its_revisions(service: Any, clock: Clock) -> None:

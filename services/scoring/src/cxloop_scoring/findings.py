@@ -1,12 +1,15 @@
 """What analyses answer: drivers, divergence, gaming and cost, as models for OpenAPI."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from cxloop_scoring.domain.cost import CostLine
 from cxloop_scoring.domain.divergence import Finding, Segment
 from cxloop_scoring.domain.drivers import Driver, Drivers, Effect
+from cxloop_scoring.domain.gaming import Reason, Suspicion
 from cxloop_scoring.presentation import Window, rounded, value_fields
 
 
@@ -148,4 +151,98 @@ def segment_out(found: Segment) -> SegmentOut:
             "n_then": moved.n_then,
             "status": moved.status.value,
         },
+    )
+
+
+class SuspicionOut(BaseModel):
+    """One agent in one test, held against all others together."""
+
+    agent: str
+    n: int
+    share: float | None = Field(description="In percent; of picked surveys, a gap in percentage points")
+    expected: float | None = Field(description="The same of all other agents")
+    p_value: float | None
+    q_value: float | None = Field(description="p corrected for the number of agents")
+    distribution_p: float | None = Field(description="Of scores: whether the whole distribution differs")
+    flagged: bool
+    reason: Reason
+
+
+class GamingOut(BaseModel):
+    """Numbers of agents that look made rather than earned: reasons to look, not verdicts."""
+
+    window: Window
+    where: list[str]
+    as_of: datetime | None
+    top_scores: dict[str, list[SuspicionOut]] = Field(description="By metric")
+    picked_surveys: list[SuspicionOut]
+    merged_away: list[SuspicionOut]
+
+
+def suspicions_out(found: Iterable[Suspicion]) -> list[SuspicionOut]:
+    """Show what one test found, the most suspicious first."""
+    return [
+        SuspicionOut(
+            agent=one.agent,
+            n=one.n,
+            share=rounded(one.share),
+            expected=rounded(one.expected),
+            p_value=one.p_value,
+            q_value=one.q_value,
+            distribution_p=one.distribution_p,
+            flagged=one.flagged,
+            reason=one.reason,
+        )
+        for one in found
+    ]
+
+
+class CostOut(BaseModel):
+    """What the contacts of one group and channel cost; amounts are None where no rate is configured."""
+
+    group: str | None = Field(description="None where nothing is known of it, or no group was asked for")
+    channel: str | None
+    contacts: int
+    repeated: int = Field(description="Of customers who came about the same within seven days")
+    avoidable: int = Field(description="Of types that are configured as avoidable")
+    avoidable_types: dict[str, int]
+    worked: float = Field(description="Reported work in seconds")
+    contact_cost: float | None
+    repeated_cost: float | None
+    avoidable_cost: float | None
+    handle_cost: float | None
+
+
+class CostsOut(BaseModel):
+    """What contacts cost, by group and channel."""
+
+    window: Window
+    where: list[str]
+    as_of: datetime | None
+    by: str | None
+    currency: str | None = Field(description="None where no costs are configured")
+    items: list[CostOut]
+    total: CostOut = Field(
+        description="Over all items; a contact that is in several groups, as with tags, counts in each"
+    )
+
+
+def _amount(hundredths: int | None) -> float | None:
+    return None if hundredths is None else hundredths / 100
+
+
+def cost_out(line: CostLine) -> CostOut:
+    """Show one line, in units of the currency and seconds."""
+    return CostOut(
+        group=line.group,
+        channel=line.channel,
+        contacts=line.contacts,
+        repeated=line.repeated,
+        avoidable=line.avoidable,
+        avoidable_types=dict(sorted(line.avoidable_types.items())),
+        worked=line.worked_ms / 1000,
+        contact_cost=_amount(line.contact_cost),
+        repeated_cost=_amount(line.repeated_cost),
+        avoidable_cost=_amount(line.avoidable_cost),
+        handle_cost=_amount(line.handle_cost),
     )

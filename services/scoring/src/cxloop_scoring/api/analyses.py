@@ -15,7 +15,12 @@ from cxloop_scoring.domain.drivers import drivers
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.questions import Question
 from cxloop_scoring.domain.windows import Span
-from cxloop_scoring.findings import DivergenceOut, DriversOut, drivers_fields, segment_out
+from cxloop_scoring.findings import (
+    DivergenceOut,
+    DriversOut,
+    drivers_fields,
+    segment_out,
+)
 from cxloop_scoring.presentation import Window
 from cxloop_scoring.store.questions import Snapshot
 

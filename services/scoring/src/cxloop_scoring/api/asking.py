@@ -18,14 +18,23 @@ from cxloop_scoring.api.parameters import (
 from cxloop_scoring.domain.answers import Answer, Sums, answer, largest_groups, shown
 from cxloop_scoring.domain.comparing import Difference, compare, compare_many
 from cxloop_scoring.domain.dimensions import OTHER
+from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.metrics import Family, Metric, Plan
 from cxloop_scoring.domain.questions import Filter, Question
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.statistics import Status
 from cxloop_scoring.domain.windows import Span
+from cxloop_scoring.store import meeting
 from cxloop_scoring.store.explaining import Explanations
 from cxloop_scoring.store.joined import Joined
-from cxloop_scoring.store.questions import GroupSums, Questions, Snapshot, UnknownDimensionError
+from cxloop_scoring.store.questions import (
+    GroupSums,
+    Questions,
+    Snapshot,
+    UnknownDimensionError,
+    dimension_numbers,
+    value_ids,
+)
 
 Groups = dict[str | None, Sums]
 """Sums by group; None is the whole."""
@@ -108,6 +117,17 @@ class ScoringApi:
         found = await self.answers(snapshot, question, unsuppress=unsuppress)
         empty = nothing(question.metric)
         return [found.get((place, None), empty) for place in range(len(question.spans))]
+
+    async def rows_that_meet(self, snapshot: Snapshot, question: Question) -> meeting.Asked | None:
+        """Prepare to read rows of several documents; None where a filter's value was never seen."""
+        numbers = await dimension_numbers(snapshot.connection, question.dimensions)
+        ids = await value_ids(snapshot.connection, question.where, numbers)
+        if ids is None:
+            return None
+        moment = question.known_until or self.now()
+        return meeting.Asked(
+            snapshot.connection, question, question.spans, ids, numbers, microseconds(moment)
+        )
 
     async def scorecard(
         self, snapshot: Snapshot, metrics: Sequence[Metric], asked: Asked
