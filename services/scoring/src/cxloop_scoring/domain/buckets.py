@@ -41,10 +41,8 @@ class Entry(NamedTuple):
 
 # Rows travel as bare tuples, for a batch may hold tens of thousands of them. All begin with the key, packed so
 # that three integers sort as the primary key does: metric << 16 | dimension, at << 32 | value, and the shard.
-BandedRow = tuple[int, int, int, int, int, int, int, int]
-"""Key, sum, squares, low, middle, high: of scores; n is the sum of the bands."""
-PlainRow = tuple[int, int, int, int, int, int]
-"""Key, n, sum, squares: of counts and rates."""
+CountedRow = tuple[int, int, int, int, int, int, int, int, int]
+"""Key, n, sum, squares, low, middle, high: of scores, counts and rates; the bands are of scores alone."""
 TimedRow = tuple[int, int, int, int, int, bytes]
 """Key, n, sum, encoded histogram: of durations. Their squares would overflow 64 bits within weeks."""
 
@@ -53,8 +51,7 @@ TimedRow = tuple[int, int, int, int, int, bytes]
 class BucketRows:
     """Differences for one table, sorted by key; what comes to nothing is left out."""
 
-    banded: list[BandedRow]
-    plain: list[PlainRow]
+    counted: list[CountedRow]
     timed: list[TimedRow]
 
 
@@ -161,24 +158,26 @@ def _times_by_day(hours: _Times) -> _Times:
 
 
 def _rows(banded: _Sums, plain: _Sums, timed: _Times) -> BucketRows:
-    rows = BucketRows([], [], [])
+    rows = BucketRows([], [])
     for (metric, at, shard), cells in banded.items():
         metric_bits, at_bits = metric << DIMENSION_BITS, at << VALUE_BITS
-        rows.banded.extend(
-            (metric_bits | key >> VALUE_BITS, at_bits | key & _VALUE_MASK, shard, a, b, low, middle, high)
+        rows.counted.extend(
+            (
+                *(metric_bits | key >> VALUE_BITS, at_bits | key & _VALUE_MASK, shard),
+                *(low + middle + high, a, b, low, middle, high),
+            )
             for key, (a, b, low, middle, high) in cells.items()
             if a or b or low or middle or high
         )
     for (metric, at, shard), cells in plain.items():
         metric_bits, at_bits = metric << DIMENSION_BITS, at << VALUE_BITS
-        rows.plain.extend(
-            (metric_bits | key >> VALUE_BITS, at_bits | key & _VALUE_MASK, shard, n, total, squares)
+        rows.counted.extend(
+            (metric_bits | key >> VALUE_BITS, at_bits | key & _VALUE_MASK, shard, n, total, squares, 0, 0, 0)
             for key, (n, total, squares) in cells.items()
             if n or total or squares
         )
     _extend_timed(rows.timed, timed)
-    rows.banded.sort()
-    rows.plain.sort()
+    rows.counted.sort()
     rows.timed.sort()
     return rows
 

@@ -9,26 +9,29 @@ from cxloop_scoring.domain.buckets import BucketRows, Entry
 from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.facts import Facts, decode_facts, encode_facts
 from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
-from cxloop_scoring.domain.instants import instant, microseconds, rfc3339_of
+from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.store.connection import Connection
 
 _READ_DOCUMENTS = "SELECT id, generation, facts, xmin, booked_at FROM documents WHERE id = ANY($1::text[])"
-# Arrays of arrays must be rectangular, so lists of times travel as texts.
+# Rows come by COPY into tables of the session and go on by one statement: as arrays, their values would take
+# five times as long to encode. These statements have no parameters, so that each is planned for what there is.
+_STAGE_DOCUMENTS = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_documents (
+        id text COLLATE "C", shard int2, generation int4, facts bytea, version xid, booked_at timestamptz[]
+    ) ON COMMIT DELETE ROWS;
+    DELETE FROM staged_documents
+"""
+_DOCUMENT_COLUMNS = ("id", "shard", "generation", "facts", "version", "booked_at")
 _INSERT_DOCUMENTS = """
     INSERT INTO documents (id, shard, generation, facts, booked_at)
-    SELECT u.id, u.shard, u.generation, u.facts, u.booked_at::timestamptz[]
-    FROM unnest($1::text[], $2::int2[], $3::int4[], $4::bytea[], $5::text[])
-        AS u (id, shard, generation, facts, booked_at)
+    SELECT id, shard, generation, facts, booked_at FROM staged_documents WHERE version IS NULL
     ON CONFLICT (id) DO NOTHING
 """
 # The row version is compared, not the row locked: two workers meet in one document only where a ticket was
 # merged and its facts arrive by another topic.
 _UPDATE_DOCUMENTS = """
-    UPDATE documents AS d
-    SET generation = u.generation, facts = u.facts, booked_at = u.booked_at::timestamptz[]
-    FROM unnest($1::text[], $2::int4[], $3::bytea[], $4::text[], $5::text[])
-        AS u (id, generation, facts, version, booked_at)
-    WHERE d.id = u.id AND d.xmin = u.version::xid
+    UPDATE documents AS d SET generation = s.generation, facts = s.facts, booked_at = s.booked_at
+    FROM staged_documents AS s WHERE d.id = s.id AND d.xmin = s.version
 """
 _LEDGER_COLUMNS = (
     *("document", "metric", "sign", "value", "band", "at", "customer"),
@@ -41,31 +44,33 @@ _COMPACTED_FROM = 4096
 """Bytes from which a histogram's pairs are added up into one pair a bin."""
 
 _KEY = (
-    "(u.what >> 16)::int2, (u.what & 65535)::int2, (u.slot >> 32)::int4, (u.slot & 4294967295)::int4, u.shard"
+    "(s.what >> 16)::int2, (s.what & 65535)::int2, (s.slot >> 32)::int4, (s.slot & 4294967295)::int4, s.shard"
 )
 _CONFLICT = "ON CONFLICT (metric, dimension, at, value, shard) DO UPDATE SET"
+_COUNTED_COLUMNS = ("what", "slot", "shard", "n", "sum", "squares", "low", "middle", "high")
+_TIMED_COLUMNS = ("what", "slot", "shard", "n", "sum", "histogram")
 
 
-def _banded(table: str) -> str:
+def _stage(table: str) -> str:
     return f"""
-        INSERT INTO {table} AS b
-            (metric, dimension, at, value, shard, n, sum, squares, low, middle, high)
-        SELECT {_KEY}, u.low + u.middle + u.high, u.sum, u.squares, u.low, u.middle, u.high
-        FROM unnest($1::int4[], $2::int8[], $3::int2[], $4::int8[], $5::int8[], $6::int4[], $7::int4[], $8::int4[])
-            AS u (what, slot, shard, sum, squares, low, middle, high)
-        {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum, squares = b.squares + excluded.squares,
-            low = b.low + excluded.low, middle = b.middle + excluded.middle, high = b.high + excluded.high
+        CREATE TEMPORARY TABLE IF NOT EXISTS staged_{table} (
+            what int4, slot int8, shard int2, n int4, sum int8, squares int8, low int4, middle int4, high int4
+        ) ON COMMIT DELETE ROWS;
+        CREATE TEMPORARY TABLE IF NOT EXISTS staged_{table}_timed (
+            what int4, slot int8, shard int2, n int4, sum int8, histogram bytea
+        ) ON COMMIT DELETE ROWS;
+        DELETE FROM staged_{table};
+        DELETE FROM staged_{table}_timed
     """
 
 
-def _plain(table: str) -> str:
+def _counted(table: str) -> str:
     return f"""
         INSERT INTO {table} AS b
             (metric, dimension, at, value, shard, n, sum, squares, low, middle, high)
-        SELECT {_KEY}, u.n, u.sum, u.squares, 0, 0, 0
-        FROM unnest($1::int4[], $2::int8[], $3::int2[], $4::int4[], $5::int8[], $6::int8[])
-            AS u (what, slot, shard, n, sum, squares)
-        {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum, squares = b.squares + excluded.squares
+        SELECT {_KEY}, s.n, s.sum, s.squares, s.low, s.middle, s.high FROM staged_{table} AS s
+        {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum, squares = b.squares + excluded.squares,
+            low = b.low + excluded.low, middle = b.middle + excluded.middle, high = b.high + excluded.high
     """
 
 
@@ -75,9 +80,7 @@ def _timed(table: str) -> str:
         WITH written AS (
             INSERT INTO {table} AS b
                 (metric, dimension, at, value, shard, n, sum, squares, low, middle, high, histogram)
-            SELECT {_KEY}, u.n, u.sum, 0, 0, 0, 0, u.histogram
-            FROM unnest($1::int4[], $2::int8[], $3::int2[], $4::int4[], $5::int8[], $6::bytea[])
-                AS u (what, slot, shard, n, sum, histogram)
+            SELECT {_KEY}, s.n, s.sum, 0, 0, 0, 0, s.histogram FROM staged_{table}_timed AS s
             {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum,
                 histogram = b.histogram || excluded.histogram
             RETURNING metric, dimension, at, value, shard, histogram
@@ -96,8 +99,8 @@ def _compact(table: str) -> str:
     """
 
 
-_BANDED = {table: _banded(table) for table in BUCKET_TABLES}
-_PLAIN = {table: _plain(table) for table in BUCKET_TABLES}
+_STAGE = {table: _stage(table) for table in BUCKET_TABLES}
+_COUNTED = {table: _counted(table) for table in BUCKET_TABLES}
 _TIMED = {table: _timed(table) for table in BUCKET_TABLES}
 _COMPACT = {table: _compact(table) for table in BUCKET_TABLES}
 
@@ -111,7 +114,7 @@ class StoredDocument(NamedTuple):
 
     generation: int
     facts: Facts
-    version: str
+    version: int
     booked_at: tuple[int, ...] = ()
     """Times of its observations that none of its facts has, in microseconds since 1970."""
 
@@ -122,7 +125,7 @@ class ChangedDocument(NamedTuple):
     id: str
     shard: int
     facts: Facts
-    version: str | None
+    version: int | None
     booked_at: tuple[int, ...] = ()
     """Times of its observations that none of its facts has, in microseconds since 1970."""
 
@@ -132,45 +135,41 @@ async def read_documents(connection: Connection, ids: Sequence[str]) -> dict[str
     rows = await connection.fetch(_READ_DOCUMENTS, ids)
     return {
         row[0]: StoredDocument(
-            row[1], decode_facts(row[2]), str(row[3]), tuple(microseconds(at) for at in row[4] or ())
+            row[1], decode_facts(row[2]), row[3], tuple(microseconds(at) for at in row[4] or ())
         )
         for row in rows
     }
 
 
-def _times(document: ChangedDocument) -> str | None:
-    if not document.booked_at:
-        return None
-    return f"{{{','.join(rfc3339_of(at) for at in document.booked_at)}}}"
-
-
 async def write_documents(
     connection: Connection, changed: Iterable[ChangedDocument], generation: int
 ) -> None:
-    """Write documents. Raises ConcurrentChangeError where one is no longer what was read."""
-    ordered = sorted(changed)
-    new = [document for document in ordered if document.version is None]
-    known = [document for document in ordered if document.version is not None]
-    if new:
-        done = await connection.execute(
-            _INSERT_DOCUMENTS,
-            [document.id for document in new],
-            [document.shard for document in new],
-            [generation] * len(new),
-            [encode_facts(document.facts) for document in new],
-            [_times(document) for document in new],
+    """Write documents, in a transaction. Raises ConcurrentChangeError where one is no longer what was read."""
+    # Sorted, so that neighbours in the index are written one after the other.
+    records = [
+        (
+            document.id,
+            document.shard,
+            generation,
+            encode_facts(document.facts),
+            document.version,
+            [instant(at) for at in document.booked_at] if document.booked_at else None,
         )
-        _expect(done, len(new))
+        for document in sorted(changed, key=_id)
+    ]
+    if not records:
+        return
+    await connection.execute(_STAGE_DOCUMENTS)
+    await connection.copy_records_to_table("staged_documents", records=records, columns=_DOCUMENT_COLUMNS)
+    known = sum(record[4] is not None for record in records)
+    if known < len(records):
+        _expect(await connection.execute(_INSERT_DOCUMENTS), len(records) - known)
     if known:
-        done = await connection.execute(
-            _UPDATE_DOCUMENTS,
-            [document.id for document in known],
-            [generation] * len(known),
-            [encode_facts(document.facts) for document in known],
-            [document.version for document in known],
-            [_times(document) for document in known],
-        )
-        _expect(done, len(known))
+        _expect(await connection.execute(_UPDATE_DOCUMENTS), known)
+
+
+def _id(document: ChangedDocument) -> str:
+    return document.id
 
 
 def _expect(done: str, rows: int) -> None:
@@ -207,16 +206,23 @@ async def append_ledger(
 
 
 async def add_to_buckets(connection: Connection, table: str, rows: BucketRows) -> None:
-    """Add differences to a table of buckets.
+    """Add differences to a table of buckets, in a transaction.
 
     Nobody else writes rows of the same shard meanwhile: the batch holds the lock of the shard's offset.
     """
-    if rows.banded:
-        await connection.execute(_BANDED[table], *_columns(rows.banded))
-    if rows.plain:
-        await connection.execute(_PLAIN[table], *_columns(rows.plain))
+    if not rows.counted and not rows.timed:
+        return
+    await connection.execute(_STAGE[table])
+    if rows.counted:
+        await connection.copy_records_to_table(
+            f"staged_{table}", records=rows.counted, columns=_COUNTED_COLUMNS
+        )
+        await connection.execute(_COUNTED[table])
     if rows.timed:
-        long = await connection.fetch(_TIMED[table], *_columns(rows.timed))
+        await connection.copy_records_to_table(
+            f"staged_{table}_timed", records=rows.timed, columns=_TIMED_COLUMNS
+        )
+        long = await connection.fetch(_TIMED[table])
         shorter = [(*row[:5], encode_histogram(decode_histogram(row[5]))) for row in long]
         # Half of it gone pays for the rewrite; what has that many bins stays as it is until then.
         worth = [short for short, row in zip(shorter, long, strict=True) if 2 * len(short[5]) <= len(row[5])]
