@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -381,3 +382,84 @@ async def test_one_metric_is_answered_alike_by_value_series_and_scorecard(servic
         points = (await get(service, f"{path}/series", window="7d", step="1d"))["points"]
         if item["metric"] != "backlog":
             assert sum(point["n"] for point in points) == item["n"]
+
+
+CALENDARS = """
+calendars:
+  office: {zone: Europe/Berlin, week: {mon-fri: "09:00-17:00"}}
+default: office
+"""
+TARGETS = """
+sla:
+  - {first_response: 30m, resolution: 3d}
+costs: {currency: EUR, per_contact: 6.00, avoidable: [refund]}
+"""
+
+
+@pytest.fixture
+async def configured(
+    start_service: Start, kafka: str, topic_names: TopicNames, clock: Clock, tmp_path: Path
+) -> Any:
+    """Start the service with office hours in Berlin, targets and costs."""
+    for name, text in (("calendars.yaml", CALENDARS), ("metrics.yaml", TARGETS)):
+        (tmp_path / name).write_text(text)
+    files = {
+        "metrics_file": str(tmp_path / "metrics.yaml"),
+        "calendars_file": str(tmp_path / "calendars.yaml"),
+    }
+    await make_topics(kafka, topic_names, [TICKETS, SURVEYS, SCORING_LINKS, TOUCHPOINTS, ALERTS, JOURNEYS])
+    async with start_service(SERVICE, now=clock, settings=files) as running:
+        yield running
+
+
+async def test_a_duration_is_told_in_business_hours_beside(configured: Any) -> None:
+    # 12:00 UTC is 13:00 in Berlin; an answer 20 hours later comes at 09:00 of the next day, after four office hours.
+    await told(configured, [event for n in range(6) for event in Story(n).reply(20 * 60 + n).events])
+    found = await get(configured, "/v1/metrics/first_response_time", window="7d")
+    assert found["value"] == pytest.approx(20 * 3600, rel=0.01)
+    assert found["business"]["value"] == pytest.approx(4 * 3600, rel=0.02)
+    assert (found["business"]["n"], found["n"]) == (6, 6)
+    assert {"p90", "ci_low", "ci_high"} <= found["business"].keys()
+    groups = await get(configured, "/v1/metrics/first_response_time/groups", by="team", window="7d")
+    assert groups["groups"][0]["business"] == found["business"]
+    card = await get(configured, "/v1/tickets/desk:0")
+    assert card["durations"]["first_response_time"] == {"seconds": 72_000, "business_seconds": 14_400}
+    whole = await get(configured, "/v1/metrics/ticket_volume", window="7d")
+    assert "business" not in whole
+
+
+async def test_a_target_is_breached_when_it_is_due_and_no_sooner(configured: Any, clock: Clock) -> None:
+    clock.now = NOON + timedelta(minutes=10)
+    await told(configured, [event for n in range(5) for event in Story(n).events])
+    where = {
+        "where": "target:first_response",
+        "unsuppress": "true",
+        "at": (NOON + timedelta(days=9)).isoformat(),
+    }
+    none = await get(configured, "/v1/metrics/sla_breach_rate", **where)
+    assert (none["value"], none["n"]) == (None, 0)
+    await told(configured, Story(0).reply(20).events[1:])
+    clock.now = NOON + timedelta(minutes=40)
+    found = await get(configured, "/v1/metrics/sla_breach_rate", **where)
+    assert (found["value"], found["n"]) == (80, 5)
+    as_of = (NOON + timedelta(minutes=25)).isoformat()
+    before = await get(configured, "/v1/metrics/sla_breach_rate", **where, as_of=as_of)
+    assert (before["value"], before["n"]) == (0, 1)
+    both = await get(configured, "/v1/metrics/sla_breach_rate/groups", by="target", unsuppress="true")
+    assert [(group["key"], group["n"]) for group in both["groups"]] == [("first_response", 5)]
+    sla = {item["target"]: item for item in (await get(configured, "/v1/tickets/desk:1"))["sla"]}
+    assert (sla["first_response"]["status"], sla["resolution"]["status"]) == ("breached", "running")
+    assert sla["first_response"]["due_at"] == "2026-03-10T12:30:00Z"
+    assert (await get(configured, "/v1/tickets/desk:0"))["sla"][0]["status"] == "met"
+
+
+async def test_cost_is_in_the_configured_currency(configured: Any) -> None:
+    fields: dict[str, Any] = {**Story(1).at(0), "channel": "chat", "created_by": "customer"}
+    await told(configured, [TicketCreated(**fields, contact_type="refund")])
+    found = await get(configured, "/v1/cost", window="7d")
+    assert (found["currency"], found["total"]["contact_cost"], found["total"]["avoidable_cost"]) == (
+        "EUR",
+        6,
+        6,
+    )
+    assert found["total"]["handle_cost"] is None

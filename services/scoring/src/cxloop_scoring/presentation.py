@@ -130,7 +130,9 @@ class Explained(BaseModel):
     at: datetime
     dimensions: dict[str, str | list[str]]
     event_ids: list[str]
-    deliveries: list[str] = Field(description="Calls of ingest that list the webhooks of each event")
+    deliveries: list[str] = Field(
+        description="Calls of ingest that list the webhooks of each event; none of cases"
+    )
     count: int = 1
 
 

@@ -11,6 +11,7 @@ from cxloop_common.http import Page, Paging, encode_cursor, parameter_problem
 from cxloop_scoring.api.asking import ScoringApi
 from cxloop_scoring.api.parameters import Asked, Shared, read_metric, settled_instant
 from cxloop_scoring.domain.answers import Answer, Sums, answer
+from cxloop_scoring.domain.cases import CASE
 from cxloop_scoring.domain.facts import event_ids
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.metrics import Metric, Plan
@@ -113,7 +114,7 @@ def _explained(metric: Metric, row: BookedObservation) -> Explained:
         at=row.at,
         dimensions=row.dimensions,
         event_ids=events,
-        deliveries=deliveries_of(events),
+        deliveries=[] if row.document.startswith(CASE) else deliveries_of(events),
         count=row.count,
     )
 
