@@ -27,10 +27,21 @@ from cxloop_common.processor.outbox import decode_headers
 from cxloop_common.testing.harness import make_topics
 from cxloop_common.topics import METRIC_EVENT, METRICS, SURVEYS, TICKETS, TopicNames
 from cxloop_scoring.app import SERVICE
-from cxloop_scoring.domain.published import told_values, unwatchable, watches, window_name
+from cxloop_scoring.domain.answers import Sums, answer
+from cxloop_scoring.domain.metrics import CATALOGUE
+from cxloop_scoring.domain.published import (
+    Series,
+    Shift,
+    shifted,
+    told_values,
+    unwatchable,
+    watches,
+    window_name,
+)
 from cxloop_scoring.domain.rules import DEFAULT_RULES, Watch
-from cxloop_scoring.domain.windows import DAY, HOUR
-from cxloop_scoring.publishing import MetricPublisher, Round
+from cxloop_scoring.domain.shifts import ShiftState, look
+from cxloop_scoring.domain.windows import DAY, HOUR, Span
+from cxloop_scoring.publishing import MetricPublisher, Round, _differences
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 PATIENCE_S = 30.0
@@ -340,6 +351,33 @@ def test_agents_joined_metrics_and_counts_are_left_out_of_what_is_watched_and_na
         (7 * DAY, "team"): ["nps"],
     }
     assert unwatchable(DEFAULT_RULES) == []
+
+
+def _nps(high: int, low: int) -> Sums:
+    return Sums(n=high + low, high=high, low=low)
+
+
+def test_series_with_too_few_observations_do_not_weaken_the_correction_of_the_others() -> None:
+    many = Series(CATALOGUE["nps"], "team", "many", 7 * DAY)
+    few = {Series(CATALOGUE["nps"], "team", f"few-{n}", 7 * DAY): (_nps(9, 9), _nps(9, 9)) for n in range(20)}
+    found = _differences({many: (_nps(30, 30), _nps(45, 15)), **few})
+    assert set(found) == {many}
+    assert found[many].q_value == found[many].p_value
+
+
+def test_a_shift_has_the_id_of_what_it_tells_whenever_it_is_told() -> None:
+    series = Series(CATALOGUE["nps"], "team", "billing", 7 * DAY)
+    sums = _nps(20, 40), _nps(45, 15)
+    [difference] = _differences({series: sums}).values()
+    state, reason = look(ShiftState(), difference, 8 * DAY)
+    shift = Shift(series, difference, state, reason, *(answer(series.metric, part) for part in sums))
+    first, again = (shifted(shift, Span(DAY, 8 * DAY), sequence) for sequence in (3, 9))
+    assert first.id == again.id
+    assert (
+        first.id != shifted(shift._replace(state=replace(state, announcements=2)), Span(DAY, 8 * DAY), 4).id
+    )
+    with pytest.raises(ValueError, match="direction"):
+        shifted(shift._replace(state=ShiftState()), Span(DAY, 8 * DAY), 3)
 
 
 def test_windows_are_named_as_the_api_names_them() -> None:
