@@ -59,7 +59,7 @@ GOLDEN = [
     TicketCreated(**TICKET, channel="email", created_by="bot", subject="Hi", team="t", tags=("b", "a")),
     TicketUpdated(**TICKET, contact_type="refund", priority="high", worked_s=0.25),
     TicketAssigned(**TICKET, team="billing"),
-    TicketReplied(**TICKET, message_id="m1", author="agent", public=True, worked_s=2.3),
+    TicketReplied(**TICKET, message_id="m1", author="agent", public=True, worked_s=1.001),
     TicketStatusChanged(**TICKET, status="on_hold"),
     TicketEscalated(**TICKET, level="2"),
     TicketMerged(**TICKET, into_ticket_id="4712"),

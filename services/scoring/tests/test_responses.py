@@ -152,6 +152,16 @@ def test_the_customer_may_be_known_from_the_send_alone() -> None:
     }
 
 
+def test_the_customer_is_that_of_the_latest_event_that_names_one() -> None:
+    facts: Facts = {
+        "c": score("nps", 9, 0, 10, at=10, identifiers=ANA),
+        "a": score("nps", 9, 0, 10, at=20, identifiers=BO),
+        "b": score("nps", 9, 0, 10, at=30),
+        "d": sent(5, identifiers=ANA),
+    }
+    assert {one.customer for one in contributions(RESPONSE, facts)} == {customer_of(BO).hash}
+
+
 @pytest.mark.parametrize(
     ("polarity", "where"),
     [(-100, Band.LOW), (-5, Band.LOW), (-4, Band.MIDDLE), (0, Band.MIDDLE), (4, Band.MIDDLE), (5, Band.HIGH)],

@@ -100,6 +100,7 @@ def test_only_people_start_and_stop_the_first_response(
         ([created(0), reply(60), reply(100, CUSTOMER), reply(130)], [(30, 130)]),
         ([created(0), reply(60), reply(100, CUSTOMER), reply(110, CUSTOMER), reply(130)], [(30, 130)]),
         ([created(0), reply(60), reply(70), reply(100, CUSTOMER)], []),
+        ([created(0), reply(60), reply(70, BOT), reply(100)], []),
         (
             [created(0), reply(5), reply(6, CUSTOMER), reply(8), reply(9, CUSTOMER), reply(12)],
             [(2, 8), (3, 12)],
@@ -143,6 +144,7 @@ def test_resolution_runs_to_the_first_and_to_the_last_solve(
     [
         ([(10, SOLVED)], []),
         ([(10, SOLVED), (20, OPEN)], [(1, 20)]),
+        ([(10, SOLVED), (12, SOLVED), (20, OPEN)], [(1, 20)]),
         ([(10, SOLVED), (20, OPEN), (25, OPEN), (50, SOLVED), (60, CLOSED)], [(1, 20), (-1, 50)]),
         ([(10, CLOSED), (20, OPEN), (30, CLOSED), (40, OPEN)], [(1, 20), (1, 40), (-1, 30)]),
     ],
@@ -363,6 +365,7 @@ def targets(*facts: Fact, rules: Rules) -> list[tuple[str, int, int]]:
         ),
         ([created(0)], [("first_response", 1, HOUR), ("resolution", 1, 2 * HOUR)]),
         ([created(0, AGENT)], [("resolution", 1, 2 * HOUR)]),
+        ([created(0, AGENT), reply(5, CUSTOMER)], [("resolution", 1, 2 * HOUR)]),
         ([created(0, BOT), reply(5)], [("resolution", 1, 2 * HOUR)]),
         (
             [created(0, BOT), reply(50, CUSTOMER)],
@@ -392,3 +395,10 @@ def test_only_a_due_time_is_a_time_that_no_fact_has() -> None:
     found = contributions(TICKET, facts, promised())
     assert times_of_their_own(facts, found) == (2 * HOUR * SECOND,)
     assert times_of_their_own(facts, contributions(TICKET, facts)) == ()
+
+
+def test_a_target_stands_beside_the_tags_and_declared_dimensions_of_its_ticket() -> None:
+    facts: Facts = {"a": Created(0, b"c", AGENT, {"plan": "gold", "target": "moon"}, ("vip",), ())}
+    found = [one.dimensions.more for one in contributions(TICKET, facts, promised())]
+    assert found[0] == (("plan", "gold"), ("tag", "vip"), ("target", "moon"))
+    assert found[-1] == (("plan", "gold"), ("tag", "vip"), ("target", "resolution"))

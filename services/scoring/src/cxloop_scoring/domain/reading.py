@@ -185,7 +185,7 @@ def _tags(data: _Fields) -> tuple[str, ...] | None:
 
 
 def _milliseconds(seconds: float | None) -> int | None:
-    # 2.3 s are 2300 ms, although the nearest float lies below.
+    # 1.001 s are 1001 ms, although the product of floats lies below.
     return None if seconds is None else int(seconds * 1000 + _LEAST_FRACTION)
 
 
