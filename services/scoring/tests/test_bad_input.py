@@ -73,8 +73,14 @@ async def test_an_answer_before_its_send_is_counted(worker: Any) -> None:
 
 async def test_a_score_outside_of_its_scale_is_parked_and_counts_nowhere(worker: Any) -> None:
     scale: dict[str, Any] = {"min": 0, "max": 10}
-    fields: dict[str, Any] = {"source": "survey", "id": "b", "time": NOON, "response_id": "r1"}
-    event = SurveyResponded(**fields, metric="nps", score=10, scale=scale)
+    fields: dict[str, Any] = {
+        "source": "survey",
+        "id": "b",
+        "time": NOON,
+        "response_id": "r1",
+        "scale": scale,
+    }
+    event = SurveyResponded(**fields, metric="nps", score=10)
     key, value, headers = encode_event(event)
     beyond = (value or b"").replace(b'"score":10', b'"score":11')
     assert beyond != value

@@ -1,6 +1,7 @@
 """Contradictions and windows, without a database."""
 
 import random
+from typing import Any
 
 import msgspec
 from hypothesis import given
@@ -90,7 +91,7 @@ def test_a_window_is_taken_apart_without_gap_or_overlap(since: int, length: int)
     assert sum(end - begin for begin, end in parts.edges) < 2 * HOUR
 
 
-STORED_BEFORE = {
+STORED_BEFORE: dict[str, list[Any]] = {
     "a": ["c", 1, 0, b"d", 1, {"channel": "email"}, None, ["email:ana@example.com"]],
     "b": ["r", 3, 1, b"d", 2, True, {}],
     "c": ["s", 4, 2, b"d", 1, {}],

@@ -13,7 +13,14 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from cxloop_common.events import CANONICAL_EVENT, AlertRecord, EventDecodeError, decode_event, event_data
+from cxloop_common.events import (
+    CANONICAL_EVENT,
+    AlertRecord,
+    CanonicalEvent,
+    EventDecodeError,
+    decode_event,
+    event_data,
+)
 from cxloop_common.events.base import rfc3339
 from cxloop_common.topics import ALERT_EVENT
 from cxloop_scoring.domain.dimensions import storable
@@ -376,9 +383,12 @@ def _read_quickly(headers: Mapping[str, bytes], value: bytes | None) -> Reading:
 
 
 def _read_by_model(headers: Mapping[str, bytes], value: bytes | None) -> Reading:
-    model = ALERT_EVENT if headers.get("ce_type") == _ALERT else CANONICAL_EVENT
+    event: CanonicalEvent | AlertRecord
     try:
-        event = decode_event(model, headers, value)
+        if headers.get("ce_type") == _ALERT:
+            event = decode_event(ALERT_EVENT, headers, value)
+        else:
+            event = decode_event(CANONICAL_EVENT, headers, value)
     except EventDecodeError as error:
         raise UnreadableError(str(error)) from error
     if event.TYPE not in READABLE or value is None:
