@@ -304,7 +304,7 @@ async def respondents(ledger: Ledger) -> Ledger:
 
 async def test_a_customer_is_recovered_by_the_next_score_of_the_metric(respondents: Ledger) -> None:
     for name in "abcd":
-        await respondents.case(f"case-{name}", 1, closed=3, trigger=name)
+        await respondents.case(f"case-{name}", 1, closed=1.5 if name == "d" else 3, trigger=name)
     await respondents.score("a2", 2, "user:a", HIGH)  # before the closing: not the next one
     await respondents.score("a3", 4, "user:a", LOW)
     await respondents.score("a4", 5, "user:a", HIGH)
