@@ -126,7 +126,8 @@ class Oracle:
             oracle.ticket(sorted(of_one, key=lambda e: (e.time, e.id)))
         for edits in responses.values():
             last = max(edits, key=lambda e: (e.time, e.id))
-            customer = last.identifiers[0] if last.identifiers else None
+            known = [e for e in sorted(edits, key=lambda e: (e.time, e.id)) if e.identifiers]
+            customer = known[-1].identifiers[0] if known else None
             oracle.facts[last.metric].append(
                 Fact(last.score, last.time, last.dimensions["team"], last.dimensions["segment"], customer)
             )
