@@ -78,7 +78,7 @@ def history(seed: int, size: int) -> list[CanonicalEventBase]:
             )
         for status in chance.choice([(), ("solved",), ("solved", "open"), ("solved", "open", "solved")]):
             at += timedelta(minutes=chance.randrange(1, 900))
-            events.append(TicketStatusChanged(**fields(at, **base), status=status))
+            events.append(TicketStatusChanged(**fields(at, **base), status=status))  # type: ignore[arg-type]
     for response in range(size):
         metric, least, most = chance.choice([("nps", 0, 10), ("csat", 1, 5), ("ces", 1, 7)])
         at = END - timedelta(seconds=chance.randrange(DAYS * 86_400))
@@ -87,7 +87,7 @@ def history(seed: int, size: int) -> list[CanonicalEventBase]:
                 SurveyResponded(
                     **fields(at, source="sm"),
                     response_id=f"{seed}.{response}",
-                    metric=metric,
+                    metric=metric,  # type: ignore[arg-type]
                     score=chance.randint(least, most),
                     scale={"min": least, "max": most},  # type: ignore[arg-type]
                     dimensions={"team": chance.choice(["billing", "returns"])},

@@ -176,7 +176,7 @@ class Rebooking:
         ]
         return Page(last, len(rows), differing)
 
-    def _is_current(self, row: Mapping[str, Any]) -> bool:
+    def _is_current(self, row: asyncpg.Record) -> bool:
         return row["generation"] == self._generation and not row["moved"]
 
     async def book(self, documents: Sequence[str], *, write: bool = True) -> Rebooked:
@@ -312,12 +312,12 @@ class Rebooking:
         return {row[0]: row[1] for row in await self._connection.fetch(_DIMENSIONS_OF, ids)}
 
 
-def _held(row: Sequence[Any]) -> Held:
+def _held(row: asyncpg.Record) -> Held:
     """Read a row: document, the key, and last how often."""
-    more = row[-2]
-    return Held(
-        *row[1:4], microseconds(row[4]), *row[5:7], tuple(row[7:-2]), None if more is None else tuple(more)
-    )
+    found = list(row)
+    more = found[-2]
+    filed = (tuple(found[7:-2]), None if more is None else tuple(more))
+    return Held._make([*found[1:4], microseconds(found[4]), *found[5:7], *filed])
 
 
 def _times_of_their_own(facts: Facts, held: Iterable[Held]) -> tuple[int, ...]:

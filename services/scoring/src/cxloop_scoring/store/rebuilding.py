@@ -32,8 +32,12 @@ _AT_ONCE: Final = 5_000
 """Corrections in one statement."""
 _TRIES: Final = 10
 
-_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('cxloop.rebuild.' || coalesce(current_schema(), ''), 0))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('cxloop.rebuild.' || coalesce(current_schema(), ''), 0))"
+_LOCK = (
+    "SELECT pg_try_advisory_lock(hashtextextended('cxloop.rebuild.' || coalesce(current_schema(), ''), 0))"
+)
+_UNLOCK = (
+    "SELECT pg_advisory_unlock(hashtextextended('cxloop.rebuild.' || coalesce(current_schema(), ''), 0))"
+)
 
 _DAY_OF = "floor(extract(epoch FROM {}) / 86400)::int4"
 # From one day with rows to the next, by the index alone: days without any cost nothing.
@@ -275,7 +279,7 @@ class _Cell:
         self.bins: Histogram = {}
         self.unreadable: list[int] = []
 
-    def add(self, row: Sequence[Any]) -> None:
+    def add(self, row: asyncpg.Record) -> None:
         """Take a row of `_timed`: one of the ledger, or one of a shard."""
         _, _, _, n, total, bins, counts, held, shard = row
         if shard is None:
