@@ -175,6 +175,9 @@ async def test_a_backlog_is_what_was_open_at_the_end_of_each_step(service: Any) 
         assert (await get(service, "/v1/metrics/backlog", window="1m", at=at[minutes]))["value"] == level
     points = await get(service, "/v1/metrics/backlog/series", window="24h", step="1h", at=NOW.isoformat())
     assert {point["value"] for point in points["points"]} == {5}
+    evening = (NOON + timedelta(hours=6)).isoformat()
+    hourly = await get(service, "/v1/metrics/backlog/series", window="6h", step="1h", at=evening)
+    assert [point["value"] for point in hourly["points"]] == [10, 4, 4, 6, 6, 5]
     tomorrow = (NOW + timedelta(days=2)).isoformat()
     ahead = await get(service, "/v1/metrics/backlog/series", window="3d", step="1d", at=tomorrow)
     assert [point["value"] for point in ahead["points"]] == [5, 5, None, None]
