@@ -29,7 +29,9 @@ from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.metrics import ANSWERED, DURATIONS, LEDGER_ONLY
 from cxloop_scoring.domain.questions import Filter, Question
 from cxloop_scoring.domain.windows import Span
+from cxloop_scoring.generations import rules_of
 from cxloop_scoring.rebuild import BUSY, RIGHT, WRONG, Outcome, rebuild
+from cxloop_scoring.store.configurations import register
 from cxloop_scoring.store.questions import Questions
 from cxloop_scoring.store.rebuilding import CORRECTIONS, BusyError, rebuild_lock
 
@@ -384,4 +386,30 @@ async def test_one_rebuild_at_a_time(filled: Any, database_url: str) -> None:
         with pytest.raises(BusyError):
             await rebuilt(filled)
         assert (await _answer(_command(database_url)))[0] == BUSY
+    assert (await rebuilt(filled)).was_right
+
+
+SLA = "sla:\n  - first_response: 2h\n    resolution: 12h\n"
+
+
+async def test_a_new_configuration_is_booked_by_a_rebuild_and_its_targets_are_found_again(
+    filled: Any,
+) -> None:
+    content = json.dumps({"metrics": SLA, "calendars": None})
+    registered = await register(filled.connection, b"with targets", content)
+    outcome = await rebuilt(filled)
+    assert (outcome.outdated, outcome.was_right) == (240, True)
+    assert outcome.ledger_rows > 60
+    assert await bucket_sums(filled, "bucket_day") == await recomputed(filled, 24)
+    # A worker by the same rules has nothing to add.
+    filled.rules = rules_of(registered)
+    filled.restart()
+    rows = await ledger_rows(filled)
+    await filled.deliver(history(1, 60), seed=9, largest=70)
+    assert await ledger_rows(filled) == rows
+    before = await state(filled)
+    # Due times are times of no fact: they are found by what the document keeps of them.
+    await filled.connection.execute("DELETE FROM ledger WHERE metric = 18 AND hashtext(document) % 2 = 0")
+    assert (await rebuilt(filled)).mended
+    assert (await state(filled))[:3] == before[:3]
     assert (await rebuilt(filled)).was_right
