@@ -1,18 +1,14 @@
 """Contacts and reported work by group, channel and contact type, for what they cost."""
 
 from collections.abc import Iterable
-from typing import Final
 
 from cxloop_scoring.domain.cost import ContactCount, Handled
-from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.joined.contacts import WEEK
 from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.windows import Span
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.meeting import Asked
 from cxloop_scoring.store.sums import Parameters
-
-_ALL: Final = (*COLUMNS, "more")
 
 
 async def contacts(asked: Asked) -> list[ContactCount]:
@@ -23,7 +19,9 @@ async def contacts(asked: Asked) -> list[ContactCount]:
     parameters = Parameters()
     before = Span(asked.since - WEEK, asked.until)
     group, join = asked.group(parameters)
-    net = asked.net(parameters, (MetricNumber.REPEAT_CONTACT_RATE,), _ALL, before)
+    net = asked.net(
+        parameters, (MetricNumber.REPEAT_CONTACT_RATE,), ("channel", "contact_type", *asked.filed), before
+    )
     statement = f"""
         WITH walked AS (
             SELECT net.*, lag(at) OVER (PARTITION BY owner, contact_type ORDER BY at, document) AS before

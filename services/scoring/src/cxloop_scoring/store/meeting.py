@@ -50,6 +50,12 @@ class Asked:
         """End of the last span."""
         return max(span.until for span in self.spans)
 
+    @property
+    def filed(self) -> tuple[str, ...]:
+        """Columns of the ledger that filters and groups look at."""
+        names = self.question.dimensions
+        return (*(name for name in COLUMNS if name in names), *(("more",) if names - set(COLUMNS) else ()))
+
     def known(self, parameters: Parameters, row: str = "l") -> str:
         """Write the condition that leaves out what was recorded after `as_of`."""
         as_of = self.question.as_of
@@ -124,17 +130,30 @@ class Asked:
     ) -> str:
         """Write all rows in force of a span, whatever the question's filters: `columns` and `owner`."""
         wanted = list(dict.fromkeys([*columns, "metric", "document", "at", "customer"]))
-        names = ", ".join(wanted)
+        names = ", ".join(f"l.{name}" for name in wanted)
         numbers = parameters.add([int(metric) for metric in metrics])
         since = parameters.add(instant(max(BEGINNING, span.since)))
         until = parameters.add(instant(span.until))
         owner, join = self.owner(parameters)
+        rows = f"""
+            FROM ledger AS l
+            WHERE l.metric = ANY({numbers}::int2[]) AND l.at >= {since}::timestamptz
+                AND l.at < {until}::timestamptz {more} {self.known(parameters)}
+        """
+        corrected = f"""
+            EXISTS (
+                SELECT FROM ledger AS w
+                WHERE w.metric = ANY({numbers}::int2[]) AND w.sign < 0 AND w.at >= {since}::timestamptz
+                    AND w.at < {until}::timestamptz AND w.metric = l.metric AND w.at = l.at
+                    AND w.document = l.document {self.known(parameters, "w")}
+            )
+        """
+        # What was never withdrawn is in force as it stands; few rows are left to be added up.
         return f"""
             SELECT l.*, {owner} AS owner FROM (
-                SELECT {names} FROM ledger AS l
-                WHERE l.metric = ANY({numbers}::int2[]) AND l.at >= {since}::timestamptz
-                    AND l.at < {until}::timestamptz {more} {self.known(parameters)}
-                GROUP BY {names} HAVING sum(l.sign) > 0
+                SELECT {names} {rows} AND l.sign > 0 AND NOT {corrected}
+                UNION ALL
+                SELECT {names} {rows} AND {corrected} GROUP BY {names} HAVING sum(l.sign) > 0
             ) AS l {join}
         """
 

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.instants import instant
 from cxloop_scoring.domain.joined.contacts import WEEK
 from cxloop_scoring.domain.joined.loop import RawTallies
@@ -19,8 +18,6 @@ _CANDIDATES: Final = (MetricNumber.FIRST_CONTACT_RESOLUTION,)
 _CONTACTS: Final = (MetricNumber.REPEAT_CONTACT_RATE,)
 _WEEK: Final = "interval '7 days'"
 _ANSWER_TIME: Final = "interval '90 days'"
-_ALL: Final = (*COLUMNS, "more")
-"""Everything that filters and groups may look at."""
 
 
 async def resolved_at_first_contact(asked: Asked, rules: Rules) -> RawTallies:
@@ -71,7 +68,7 @@ async def repeated_contacts(asked: Asked, rules: Rules) -> RawTallies:
     statement = f"""
         WITH walked AS (
             SELECT net.*, lag(at) OVER (PARTITION BY owner, contact_type ORDER BY at, document) AS before
-            FROM ({asked.net(parameters, _CONTACTS, _ALL, before)}) AS net
+            FROM ({asked.net(parameters, _CONTACTS, ("contact_type", *asked.filed), before)}) AS net
         )
         SELECT s.place, {group}, count(*) FILTER (WHERE l.owner IS NOT NULL AND l.contact_type IS NOT NULL),
             count(*) FILTER (
@@ -130,7 +127,7 @@ async def cohorts(asked: Asked, rules: Rules) -> RawTallies:
     statement = f"""
         WITH told AS (
             SELECT net.*, lag(value) OVER (PARTITION BY owner ORDER BY at, document) AS before
-            FROM ({asked.net(parameters, (MetricNumber.LIFECYCLE,), ("value", *_ALL), lifetime)}) AS net
+            FROM ({asked.net(parameters, (MetricNumber.LIFECYCLE,), ("value", *asked.filed), lifetime)}) AS net
             WHERE owner IS NOT NULL
         ),
         changes AS MATERIALIZED (
