@@ -152,7 +152,7 @@ def _spawn(checkout: Path, url: str, arguments: Sequence[str]) -> dict[str, Any]
         check=True,
         text=True,
     )
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])  # the lines before are the service's log
 
 
 def main() -> None:

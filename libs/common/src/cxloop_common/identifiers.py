@@ -345,9 +345,8 @@ def derive_id(*parts: str | bytes) -> str:
     """
     if not parts:
         raise ValueError("an id is derived from at least one part")
-    digest = blake2b(digest_size=16)
+    prefixed: list[bytes] = []
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
-    return digest.hexdigest()
+        prefixed += (len(data).to_bytes(8, "big"), data)
+    return blake2b(b"".join(prefixed), digest_size=16).hexdigest()

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from cxloop_scoring.domain.histogram import Histogram, duration_bin, encode_histogram
+import msgspec
+
+from cxloop_scoring.domain.histogram import PAIR_BYTES, decode_histogram, duration_bin, encode_histogram
 from cxloop_scoring.domain.metrics import DURATIONS, LEDGER_ONLY
 from cxloop_scoring.domain.observations import Observation
 from cxloop_scoring.domain.windows import HOUR
 
+T = TypeVar("T")
 VALUE_BITS: Final = 32
 DIMENSION_BITS: Final = 16
 _VALUE_MASK: Final = (1 << VALUE_BITS) - 1
@@ -58,7 +61,17 @@ class BucketRows:
 _Group = tuple[int, int, int]
 """Metric, hour or day, shard."""
 _Sums = dict[_Group, dict[CellKey, list[int]]]
-_Times = dict[_Group, dict[CellKey, tuple[list[int], Histogram]]]
+
+
+class _Timed(msgspec.Struct, gc=False):
+    """Differences of durations in one cell; histograms in a row are their sum."""
+
+    n: int
+    sum: int
+    histogram: bytes
+
+
+_Times = dict[_Group, dict[CellKey, _Timed]]
 
 
 class Changes:
@@ -110,16 +123,15 @@ class Changes:
         sign, (metric, value, _, at, _, _, _), shard, resolved = entry
         cells = self._timed.setdefault((metric, at // HOUR, shard), {})
         total = sign * value
-        number = duration_bin(value)
+        pair = encode_histogram({duration_bin(value): sign})
         for key in resolved.cells:
-            found = cells.get(key)
-            if found is None:
-                cells[key] = ([sign, total], {number: sign})
+            cell = cells.get(key)
+            if cell is None:
+                cells[key] = _Timed(sign, total, pair)
             else:
-                cell, histogram = found
-                cell[0] += sign
-                cell[1] += total
-                histogram[number] = histogram.get(number, 0) + sign
+                cell.n += sign
+                cell.sum += total
+                cell.histogram += pair
 
     def hours(self) -> BucketRows:
         """Give the rows by hour."""
@@ -132,73 +144,64 @@ class Changes:
 
 def _by_day(hours: _Sums) -> _Sums:
     days: _Sums = {}
-    for (metric, hour, shard), cells in hours.items():
-        into = days.setdefault((metric, hour // HOURS_A_DAY, shard), {})
-        for key, cell in cells.items():
-            known = into.get(key)
-            into[key] = cell if known is None else [a + b for a, b in zip(known, cell, strict=True)]
+    for (metric, day, shard), parts in _parts_of_days(hours).items():
+        # Most batches span one hour or two: what is alone in its day is its day.
+        into = days[metric, day, shard] = parts[0] if len(parts) == 1 else parts[0].copy()
+        for cells in parts[1:]:
+            for key, cell in cells.items():
+                known = into.get(key)
+                into[key] = cell if known is None else [a + b for a, b in zip(known, cell, strict=True)]
     return days
 
 
 def _times_by_day(hours: _Times) -> _Times:
     days: _Times = {}
+    for (metric, day, shard), parts in _parts_of_days(hours).items():
+        into = days[metric, day, shard] = parts[0] if len(parts) == 1 else parts[0].copy()
+        for cells in parts[1:]:
+            for key, cell in cells.items():
+                known = into.get(key)
+                into[key] = (
+                    cell
+                    if known is None
+                    else _Timed(known.n + cell.n, known.sum + cell.sum, known.histogram + cell.histogram)
+                )
+    return days
+
+
+def _parts_of_days(hours: Mapping[_Group, T]) -> dict[_Group, list[T]]:
+    days: dict[_Group, list[T]] = {}
     for (metric, hour, shard), cells in hours.items():
-        into = days.setdefault((metric, hour // HOURS_A_DAY, shard), {})
-        for key, (cell, histogram) in cells.items():
-            known = into.get(key)
-            if known is None:
-                into[key] = (cell.copy(), histogram.copy())
-                continue
-            total, bins = known
-            total[0] += cell[0]
-            total[1] += cell[1]
-            for number, count in histogram.items():
-                bins[number] = bins.get(number, 0) + count
+        days.setdefault((metric, hour // HOURS_A_DAY, shard), []).append(cells)
     return days
 
 
 def _rows(banded: _Sums, plain: _Sums, timed: _Times) -> BucketRows:
-    rows = BucketRows([], [])
+    counted: list[CountedRow] = []
     for (metric, at, shard), cells in banded.items():
-        metric_bits, at_bits = metric << DIMENSION_BITS, at << VALUE_BITS
-        rows.counted.extend(
-            (
-                *(metric_bits | key >> VALUE_BITS, at_bits | key & _VALUE_MASK, shard),
-                *(low + middle + high, a, b, low, middle, high),
-            )
-            for key, (a, b, low, middle, high) in cells.items()
-            if a or b or low or middle or high
-        )
+        what, slot = metric << DIMENSION_BITS, at << VALUE_BITS
+        for key, (total, squares, low, middle, high) in cells.items():
+            if total or squares or low or middle or high:
+                n = low + middle + high
+                where = what | key >> VALUE_BITS, slot | key & _VALUE_MASK, shard
+                counted.append((*where, n, total, squares, low, middle, high))
     for (metric, at, shard), cells in plain.items():
-        metric_bits, at_bits = metric << DIMENSION_BITS, at << VALUE_BITS
-        rows.counted.extend(
-            (metric_bits | key >> VALUE_BITS, at_bits | key & _VALUE_MASK, shard, n, total, squares, 0, 0, 0)
+        what, slot = metric << DIMENSION_BITS, at << VALUE_BITS
+        counted += [
+            (what | key >> VALUE_BITS, slot | key & _VALUE_MASK, shard, n, total, squares, 0, 0, 0)
             for key, (n, total, squares) in cells.items()
             if n or total or squares
-        )
-    _extend_timed(rows.timed, timed)
-    rows.counted.sort()
-    rows.timed.sort()
-    return rows
-
-
-def _extend_timed(
-    rows: list[TimedRow], timed: Mapping[_Group, Mapping[CellKey, tuple[list[int], Histogram]]]
-) -> None:
-    for (metric, at, shard), cells in timed.items():
-        metric_bits, at_bits = metric << DIMENSION_BITS, at << VALUE_BITS
-        for key, ((n, total), histogram) in cells.items():
-            bins = histogram
-            if 0 in histogram.values():
-                bins = {number: count for number, count in histogram.items() if count}
-            if n or total or bins:
-                rows.append(
-                    (
-                        metric_bits | key >> VALUE_BITS,
-                        at_bits | key & _VALUE_MASK,
-                        shard,
-                        n,
-                        total,
-                        encode_histogram(bins),
-                    )
-                )
+        ]
+    times: list[TimedRow] = []
+    for (metric, at, shard), durations in timed.items():
+        what, slot = metric << DIMENSION_BITS, at << VALUE_BITS
+        for key, cell in durations.items():
+            histogram = cell.histogram
+            if len(histogram) > PAIR_BYTES:
+                histogram = encode_histogram(decode_histogram(histogram))
+            if histogram or cell.n or cell.sum:
+                where = what | key >> VALUE_BITS, slot | key & _VALUE_MASK, shard
+                times.append((*where, cell.n, cell.sum, histogram))
+    counted.sort()
+    times.sort()
+    return BucketRows(counted, times)

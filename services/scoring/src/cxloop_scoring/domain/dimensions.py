@@ -52,7 +52,7 @@ TAG: Final = "tag"
 BUILT_IN: Final[Mapping[str, int]] = {name: number for number, name in enumerate((*COLUMNS, TAG), start=1)}
 """Numbers of the built-in dimensions by name."""
 
-_COLUMN_NAMES: Final = frozenset(COLUMNS)
+_PLACES: Final = {name: place for place, name in enumerate(COLUMNS)}
 
 
 class Dimensions(NamedTuple):
@@ -93,7 +93,10 @@ class Dimensions(NamedTuple):
 
     def named(self) -> dict[str, str]:
         """Render as a mapping; tags are left out, for they have no single value."""
-        return {name: value for name, value in self.pairs() if name != TAG}
+        named = {name: value for name, value in zip(COLUMNS, self, strict=False) if value is not None}
+        if self.more:
+            named.update([pair for pair in self.more if pair[0] != TAG])
+        return cast("dict[str, str]", named)
 
 
 def storable(text: str) -> str:
@@ -107,18 +110,17 @@ def storable(text: str) -> str:
 
 def filed_under(source: str, said: Mapping[str, str | None], tags: Iterable[str] = ()) -> Dimensions:
     """File an observation under all that was said of its document; None and the empty text mean unknown."""
-    get = said.get
-    values = [get(name) or None for name in COLUMNS]
+    values: list[str | None] = [None] * len(COLUMNS)
+    more: set[tuple[str, str]] = set()
+    for name, value in said.items():
+        if value:
+            place = _PLACES.get(name)
+            if place is None:
+                more.add((name, value))
+            else:
+                values[place] = value
     values[0] = source
-    more: tuple[tuple[str, str], ...] = ()
-    if tags or not _COLUMN_NAMES.issuperset(said):
-        declared = {
-            (name, value)
-            for name, value in said.items()
-            if value and name not in _COLUMN_NAMES and name != TAG
-        }
-        declared.update((TAG, tag) for tag in tags if tag)
-        if tag := said.get(TAG):
-            declared.add((TAG, tag))
-        more = tuple(sorted(declared))
-    return Dimensions._make([*values, more])
+    for tag in tags:
+        if tag:
+            more.add((TAG, tag))
+    return Dimensions._make([*values, tuple(sorted(more)) if more else ()])

@@ -60,9 +60,10 @@ def _encoded_source(source: str) -> str:
 def document_of(kind: str, source: str, object_id: str) -> str:
     """Give a document id, as `document_id` does, for `ticket`, `response` and `send`, at less cost.
 
-    Most ids are letters and digits, which percent-encoding leaves alone.
+    Most ids are letters and digits with a hyphen or an underscore here and there, which percent-encoding leaves
+    alone.
     """
-    if object_id.isascii() and object_id.isalnum():
+    if object_id.isascii() and object_id.replace("_", "").replace("-", "").isalnum():
         return f"{kind}:{_encoded_source(source)}:{object_id}"
     if kind == "send":
         return f"send:{_encoded_source(source)}:{quote(object_id, safe='', errors='surrogatepass')}"

@@ -217,7 +217,7 @@ def add_fact(facts: Facts, event_id: str, fact: Fact) -> bool:
 
 def event_ids(facts: Facts) -> tuple[str, ...]:
     """Give the ids of the events behind a document, sorted, each once."""
-    return tuple(sorted(key for key in facts if "\x00" not in key))
+    return tuple(sorted([key for key in facts if "\x00" not in key]))
 
 
 def conflicts(facts: Facts) -> int:

@@ -18,6 +18,8 @@ from typing import Final
 _BITS: Final = 6
 _PER_OCTAVE: Final = 1 << _BITS
 _PAIR: Final = struct.Struct("<Hi")
+PAIR_BYTES: Final = _PAIR.size
+"""What a bin and its count take."""
 _BYTES: Final = struct.Struct("6s")
 _MANY_PAIRS: Final = 200
 

@@ -118,8 +118,9 @@ def fold_ticket(source: str, document: str, facts: Facts) -> Ticket | None:  # n
     worked: int | None = None
     merged_at: int | None = None
     for at, _, fact in sorted([(fact.at, key, fact) for key, fact in facts.items()]):
-        # The most frequent ones first: this is a hot path.
-        if isinstance(fact, Replied):
+        # A hot path: the most frequent ones first, and by type, for facts have no subclasses and isinstance takes
+        # three times as long to say no.
+        if type(fact) is Replied:
             if fact.public:
                 if fact.author == AGENT:
                     messages.append((at, False))
@@ -127,10 +128,10 @@ def fold_ticket(source: str, document: str, facts: Facts) -> Ticket | None:  # n
                     messages.append((at, True))
             if fact.worked is not None:
                 worked = fact.worked + (worked or 0)
-        elif isinstance(fact, StatusChanged):
+        elif type(fact) is StatusChanged:
             statuses.append((at, fact.status))
-        elif isinstance(fact, (Created, Updated)):
-            if isinstance(fact, Created):
+        elif type(fact) is Created or type(fact) is Updated:
+            if type(fact) is Created:
                 if created is None:
                     created = fact
                 if fact.by == CUSTOMER:
@@ -141,16 +142,16 @@ def fold_ticket(source: str, document: str, facts: Facts) -> Ticket | None:  # n
                 tags = fact.tags
             if fact.worked is not None:
                 worked = fact.worked + (worked or 0)
-        elif isinstance(fact, Escalated):
+        elif type(fact) is Escalated:
             escalated = True
-        elif isinstance(fact, Merged):
+        elif type(fact) is Merged:
             if fact.into != document and merged_at is None:
                 merged_at = at
-        elif isinstance(fact, Linked):
+        elif type(fact) is Linked:
             if fact.author in (CUSTOMER, AGENT):
                 messages.append((at, fact.author == CUSTOMER))
             continue
-        elif isinstance(fact, Deleted):
+        elif type(fact) is Deleted:
             return None
         else:
             continue
