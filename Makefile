@@ -12,7 +12,7 @@ RUNTIME := .venv/.runtime
 LOCKED := uv.lock pyproject.toml $(wildcard */pyproject.toml) $(wildcard */*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format faults faults-long faults-mutants bench generate clean
+.PHONY: help setup demo up test check format histories faults faults-long faults-mutants bench generate clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ format: $(STAMP) ## Format and fix what can be fixed
 
 generate: $(STAMP) ## Write docs/generated and the topic definitions again
 	@$(RUN) cxloop generate
+
+histories: $(STAMP) ## Compare scoring with its oracle on 2,000 random histories (HISTORIES=n for more)
+	@CXLOOP_HISTORIES=$(or $(HISTORIES),2000) $(RUN) pytest services/scoring/tests/oracle --no-cov -s $(ARGS)
 
 faults: $(STAMP) ## Kill, stall and restart real processes under load (some 5 minutes)
 	@$(RUN) python -m tests.faults $(ARGS)
