@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from cxloop_scoring.domain.dimensions import COLUMNS
-from cxloop_scoring.domain.facts import Responded, decode_facts
+from cxloop_scoring.domain.facts import Responded, Tombstone, decode_facts
 from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.domain.joined.loop import (
     Case,
@@ -197,7 +197,8 @@ class _Score(NamedTuple):
 async def _scores(asked: Asked, documents: Iterable[str]) -> dict[str, _Score]:
     """Read the scores in force of documents that have a customer.
 
-    The ledger has no index on documents: it is asked for the times at which these were answered.
+    The ledger has no index on documents: it is asked for the times at which these were answered. Under `as_of`
+    that may be the time of content that lost since, of which the tombstone tells.
     """
     wanted = sorted(documents)
     times = {
@@ -206,7 +207,7 @@ async def _scores(asked: Asked, documents: Iterable[str]) -> dict[str, _Score]:
             "SELECT facts FROM documents WHERE id = ANY($1::text[])", wanted
         )
         for fact in decode_facts(row[0]).values()
-        if isinstance(fact, Responded)
+        if isinstance(fact, Responded | Tombstone)
     }
     if not times:
         return {}
