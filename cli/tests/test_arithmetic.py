@@ -153,3 +153,55 @@ def test_two_low_scores_of_one_rule_are_one_case_and_old_ones_none() -> None:
     assert found["Ana", "unhappy-customer"].owners == {"Mia Berg"}
     assert found["Ana", "unhappy-customer"].severity == "urgent"
     assert found["Ben", "unhappy-customer"].severity == "high"
+
+
+def test_each_wait_after_the_first_has_a_next_response() -> None:
+    start = ago(days=2)
+    one = ticket(
+        Message(start + timedelta(minutes=5), "bot"),
+        Message(start + timedelta(minutes=9), "agent"),
+        Message(start + timedelta(minutes=10), "agent"),
+        Message(start + timedelta(minutes=40), "customer"),
+        Message(start + timedelta(minutes=45), "customer"),
+        Message(start + timedelta(minutes=52), "agent"),
+    )
+    assert arithmetic.next_responses(one) == [(start + timedelta(minutes=52), 720)]
+    begun_by_agent = dataclasses.replace(one, opened_by="agent")
+    assert arithmetic.next_responses(begun_by_agent) == [(start + timedelta(minutes=52), 720)]
+    assert (len(arithmetic.inbound(one)), len(arithmetic.inbound(begun_by_agent))) == (3, 2)
+
+
+def test_another_ticket_within_seven_days_repeats_a_contact_and_refutes_a_solve() -> None:
+    first = ticket(Turn(ago(days=9), "solved"), at=ago(days=9, hours=1))
+    second = dataclasses.replace(ticket(at=ago(days=3)), id="2")
+    contacts = [(one.opened_at, one) for one in (first, second)]
+    assert arithmetic.is_repeated(second.opened_at, second, contacts)
+    assert not arithmetic.is_repeated(first.opened_at, first, contacts)
+    assert not arithmetic.settles_at_once(first, contacts)
+    assert arithmetic.settles_at_once(first, contacts[:1])
+    later = dataclasses.replace(second, opened_at=ago(days=1))
+    assert arithmetic.settles_at_once(first, [contacts[0], (later.opened_at, later)])
+
+
+def test_only_a_change_of_hands_is_a_handoff() -> None:
+    start = ago(days=2)
+    hands = [Assignment(start + timedelta(hours=n), agent) for n, agent in enumerate(("7", "7", "8", "7"))]
+    assert [arithmetic.handoffs(ticket(*hands[:n])) for n in range(5)] == [0, 0, 0, 1, 2]
+
+
+def test_a_target_is_judged_when_it_is_met_or_due() -> None:
+    start = ago(days=2)
+    met = ticket(Message(start + timedelta(hours=1), "agent"), Turn(start + timedelta(hours=9), "solved"))
+    assert arithmetic.targets(met, told(tickets=(met,))) == [True, False]
+    pending = ticket(at=ago(hours=3))
+    assert arithmetic.targets(pending, told(tickets=(pending,))) == [True]
+
+
+def test_whoever_cancels_last_is_no_customer_any_more() -> None:
+    visits = (Visit("v1", ANA, "purchase", ago(days=40), 5.0), Visit("v2", ANA, "cancellation", ago(days=1)))
+    stories = told(visits=visits)
+    assert arithmetic.is_active(ANA, stories, ago(days=30))
+    assert not arithmetic.is_active(ANA, stories, END)
+    assert not arithmetic.is_active(BEN, stories, END)
+    figures = arithmetic.scorecard(stories)
+    assert (figures["retention"].n, figures["churn"].n) == (1, 1)

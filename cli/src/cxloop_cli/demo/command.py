@@ -100,6 +100,7 @@ def service_environment(secrets: Mapping[str, str]) -> dict[str, str]:
     """Give the variables that make the services those of the demo: its three files and its secrets."""
     return {
         "CXLOOP_INGEST_SOURCES_FILE": str(CONFIG / "sources.yaml"),
+        "CXLOOP_SCORING_METRICS_FILE": str(CONFIG / "metrics.yaml"),
         "CXLOOP_ALERTING_RULES_FILE": str(CONFIG / "rules.yaml"),
         "CXLOOP_ALERTING_ROUTES_FILE": str(CONFIG / "routes.yaml"),
         **{f"CXLOOP_SECRET_{name.upper()}": secret for name, secret in secrets.items()},

@@ -67,12 +67,17 @@ def cases(stories: Stories) -> list[ExpectedCase]:
     """Give the cases that the demo's rules and routes must have opened, one a customer and rule."""
     low: dict[tuple[str, str], list[Answer]] = {}
     for answer in stories.answers:
-        if answer.score <= LOW[answer.metric] and stories.end - answer.at < OPENS_WITHIN:
+        if opens_a_case(answer, stories):
             low.setdefault((answer.person.email, _RULES[answer.metric]), []).append(answer)
     return [
         _case(rule, sorted(answers, key=lambda answer: answer.at))
         for (_, rule), answers in sorted(low.items())
     ]
+
+
+def opens_a_case(answer: Answer, stories: Stories) -> bool:
+    """Whether an answer is low, and fresh enough for somebody to call."""
+    return answer.score <= LOW[answer.metric] and stories.end - answer.at < OPENS_WITHIN
 
 
 def _case(rule: str, answers: Sequence[Answer]) -> ExpectedCase:

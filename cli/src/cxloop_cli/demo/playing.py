@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+from cxloop_cli.demo.arithmetic import AFTERWARDS
 from cxloop_cli.demo.schedule import Scenario
 from cxloop_cli.demo.senders import DELIGHTED, SHOP, ZENDESK, Webhook
 from cxloop_cli.demo.stories import Person
@@ -206,8 +207,8 @@ class Player:
         )
 
     def _window(self) -> dict[str, str]:
-        end = self._scenario.stories.end
-        return {"window": "30d", "at": end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        until = self._scenario.stories.end + AFTERWARDS
+        return {"window": "30d", "at": until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     async def _customer(self, person: Person) -> list[Json]:
         found = await self._get("journey", "/v1/customers", {"identifier": f"email:{person.email}"})

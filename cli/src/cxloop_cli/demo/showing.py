@@ -45,6 +45,13 @@ _TITLES: Final = {
     "recovery_lift": "Lift by contact",
     "revenue_at_risk": "At risk",
 }
+_FORMS: Final = {
+    "percent": "{:.0f} %",
+    "points": "{:+.0f}",
+    "score": "{:.1f}",
+    "handoffs": "{:.1f}",
+    "money": "{:,.0f} EUR",
+}
 _BAND_STYLES: Final = {"low": "bold red", "middle": "yellow", "high": "green"}
 _SHOWN_KINDS: Final = frozenset({"touchpoint", "ticket_created", "ticket_solved", "survey_response"})
 _STATUS: Final = {
@@ -188,7 +195,7 @@ def _scorecard(scorecard: Json) -> Group:
 
 
 def _title(one: Mapping[str, Any]) -> str:
-    return _TITLES.get(one["metric"], one["metric"])
+    return _TITLES.get(one["metric"], str(one["metric"]))
 
 
 def _figures(title: str, figures: Iterable[Mapping[str, Any]]) -> Table:
@@ -215,17 +222,9 @@ def _figures(title: str, figures: Iterable[Mapping[str, Any]]) -> Table:
 def _amount(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
-    match unit:
-        case "seconds":
-            return _duration(value)
-        case "percent":
-            return f"{value:.0f} %"
-        case "points":
-            return f"{value:+.0f}"
-        case "score" | "handoffs" | "polarity":
-            return f"{value:.1f}"
-        case _:
-            return f"{value:.0f}"
+    if unit == "seconds":
+        return _duration(value)
+    return _FORMS.get(unit, "{:.0f}").format(value)
 
 
 def _duration(seconds: float) -> str:

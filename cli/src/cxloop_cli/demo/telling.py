@@ -34,9 +34,13 @@ _SUBJECTS: Final = {
     "billing": ("Charged twice", "Where is my invoice", "Change of payment"),
 }
 _COMMENTS: Final = {
-    "low": ("Nobody could tell me why.", "I had to ask three times.", "Still not what I paid for."),
-    "middle": ("Fine, mostly.", "Took a while."),
-    "high": ("Quick and kind.", "Exactly what I needed.", "Would buy again."),
+    "low": (
+        "Nobody could tell me why, terrible.",
+        "I had to ask three times, very annoying.",
+        "Bad, and still not fixed.",
+    ),
+    "middle": ("Fine, mostly.", "It took a while."),
+    "high": ("Quick and kind.", "Exactly what I needed, great.", "Would buy again, thanks."),
 }
 _NPS: Final = (9, 10, 9, 8, 10, 7, 9, 10, 6, 9, 8, 10, 9, 3, 10, 9, 7)
 _CSAT: Final = (5, 4, 5, 5, 3, 5, 4, 2, 5, 4)
