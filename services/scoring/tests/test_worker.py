@@ -1,5 +1,6 @@
 """What one worker promises beyond the fold: corrections, generations, contradictions, company."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -87,6 +88,16 @@ async def test_a_document_of_another_generation_is_rebooked_against_the_ledger(w
     assert [key[2] for key in net] == [900]
     assert await totals(worker) == (1, 900)
     assert {generation for generation, _ in (await worker.documents()).values()} == {GENERATION}
+
+
+async def test_a_score_booked_by_other_rules_is_a_record_of_its_own(worker: Any) -> None:
+    await worker.deliver([answer("a", 3)])
+    first = worker.highest_scores()
+    worker.rules = replace(worker.rules, generation=GENERATION + 1)
+    await worker.reset()
+    await worker.deliver([answer("a", 3)])
+    published = [*first.values(), *worker.highest_scores().values()]
+    assert len({id_ for _, id_, *_ in published}) == len(published) == 2
 
 
 async def test_a_document_that_someone_else_changed_is_not_overwritten(worker: Any) -> None:

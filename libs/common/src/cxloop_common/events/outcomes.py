@@ -18,8 +18,9 @@ class _Part(BaseModel):
 class ScoreRecorded(CloudEvent):
     """One revision of a scored response. Readers keep the highest `revision` of a document.
 
-    `time` is when scoring's input last changed at its source (equal to `event_time`); `id` hashes the document
-    and the sorted set of event ids behind this revision, so a second publication is the same record.
+    `time` is when scoring's input last changed at its source (equal to `event_time`); `id` hashes the document,
+    the generation and the sorted set of event ids behind this revision, so a second publication is the same
+    record.
     """
 
     TYPE = "cxloop.score.recorded"

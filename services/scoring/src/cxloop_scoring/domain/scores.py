@@ -29,9 +29,12 @@ class Encoded(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
-def revision_id(document: str, facts: Facts) -> str:
-    """Derive the id of a revision from the document and the sorted set of its facts' keys."""
-    return derive_id(document, *sorted(facts))
+def revision_id(document: str, facts: Facts, generation: int) -> str:
+    """Derive the id of a revision from the document, the sorted set of its facts' keys and the generation.
+
+    The same facts booked by other formulas or another configuration are another record.
+    """
+    return derive_id(document, str(generation), *sorted(facts))
 
 
 class _Scale(msgspec.Struct, omit_defaults=True):
@@ -94,7 +97,7 @@ def score_of(document: str, facts: Facts, response: Response, generation: int) -
         _encode(score),
         (
             _SPEC,
-            ("ce_id", revision_id(document, facts).encode()),
+            ("ce_id", revision_id(document, facts, generation).encode()),
             _SCORE,
             ("ce_source", source_of(document).encode()),
             ("ce_time", instant.encode()),
