@@ -11,7 +11,7 @@ from cxloop_common.kafka.records import Message
 from cxloop_common.processor import Batch, PoisonError, PoisonReason, Transaction
 from cxloop_common.topics import SCORES, SCORING_LINKS, TopicNames
 from cxloop_scoring.domain.buckets import BucketRows, Changes, Entry
-from cxloop_scoring.domain.cases import case_links
+from cxloop_scoring.domain.cases import CASE, case_links
 from cxloop_scoring.domain.clocks import ClockAnomaly
 from cxloop_scoring.domain.documents import (
     RESPONSE,
@@ -40,8 +40,11 @@ from cxloop_scoring.store.writing import (
     StoredDocument,
     add_to_buckets,
     append_ledger,
+    merge_buckets,
+    merge_documents,
     read_documents,
-    write_documents,
+    stage_buckets,
+    stage_documents,
 )
 
 T = TypeVar("T")
@@ -96,13 +99,8 @@ class _Standing(NamedTuple):
     anomalies: tuple[ClockAnomaly, ...]
 
 
-class _Booking(NamedTuple):
-    """One signed observation on its way into ledger and buckets."""
-
-    document: str
-    shard: int
-    sign: int
-    observation: Observation
+_Booking = tuple[str, int, int, Observation]
+"""Document, shard, sign and observation on their way into ledger and buckets: a bare tuple, for there are many."""
 
 
 class ScoringHandler:
@@ -129,7 +127,10 @@ class ScoringHandler:
         self._counters = counters
 
     async def handle(self, batch: Batch, transaction: Transaction) -> None:
-        """Fold a batch in its transaction; scores are on their way before the first row is written."""
+        """Fold a batch in its transaction.
+
+        PostgreSQL works on each statement while the next one, or what is published, is being prepared here.
+        """
         connection = transaction.connection
         arrivals = _arrivals(batch)
         stored = await read_documents(connection, list(arrivals)) if arrivals else {}
@@ -139,7 +140,6 @@ class ScoringHandler:
         rules = await self._rules.at_least(max((one.generation for one in stored.values()), default=0))
         await self._scales.learn(_scales(arrivals))
         folded = {document.id: fold(document.id, document.facts) for document in changed}
-        transaction.publish(self._messages(changed, folded, stored, rules.generation))
         outdated = {
             document.id: stored[document.id]
             for document in changed
@@ -152,28 +152,49 @@ class ScoringHandler:
                 document._replace(booked_at=times_of_their_own(document.facts, now[document.id].observations))
                 for document in changed
             ]
-        # PostgreSQL works on each statement while the next one is being prepared here.
+        staged = await stage_documents(connection, changed, rules.generation)
         bookings, surprises = await _meanwhile(
-            write_documents(connection, changed, rules.generation),
+            merge_documents(connection, staged),
             lambda: _bookings(changed, now, stored, booked, rules),
         )
         for reason, times in surprises.items():
             self._counters.anomalies.labels(reason).inc(times)
-        links = [link for document in changed for link in case_links(document.id, document.facts)]
-        await remember_case_links(connection, links, self._now())
-        if not bookings:
-            return
-        resolved = await self._vocabulary.resolve({b.observation.dimensions for b in bookings})
-        entries = [
-            Entry(b.sign, b.observation, b.shard, resolved[b.observation.dimensions]) for b in bookings
+        links = [
+            link
+            for document in changed
+            if document.id.startswith(CASE)
+            for link in case_links(document.id, document.facts)
         ]
+        await remember_case_links(connection, links, self._now())
+
+        def announce() -> None:
+            transaction.publish(self._messages(changed, folded, stored, rules.generation))
+
+        if not bookings:
+            announce()
+            return
+        entries = await self._entries(bookings)
+        sent = asyncio.Event()
         changes, by_hour = await _meanwhile(
-            append_ledger(connection, entries, [b.document for b in bookings], self._now()),
+            append_ledger(connection, entries, [booking[0] for booking in bookings], self._now(), sent),
             lambda: _hours(entries),
+            sent,
         )
         hours, days = BUCKET_TABLES
-        by_day = await _meanwhile(add_to_buckets(connection, hours, by_hour), changes.days)
+        await stage_buckets(connection, hours, by_hour)
+        # Acknowledgements have the time that the days take to arrive in.
+        by_day, _ = await _meanwhile(merge_buckets(connection, hours), lambda: (changes.days(), announce()))
         await add_to_buckets(connection, days, by_day)
+
+    async def _entries(self, bookings: Iterable[_Booking]) -> list[Entry]:
+        """Resolve the dimensions of bookings; those of one document mostly share theirs, which saves look-ups."""
+        filed = {id(dimensions := booking[3].dimensions): dimensions for booking in bookings}
+        numbers = await self._vocabulary.resolve(filed.values())
+        resolved = {identity: numbers[dimensions] for identity, dimensions in filed.items()}
+        return [
+            Entry(sign, observation, shard, resolved[id(observation.dimensions)])
+            for _, shard, sign, observation in bookings
+        ]
 
     def _count_values(self, new: Mapping[str, int]) -> None:
         for dimension, values in new.items():
@@ -234,10 +255,20 @@ def _hours(entries: Iterable[Entry]) -> tuple[Changes, BucketRows]:
     return changes, changes.hours()
 
 
-async def _meanwhile(writing: Coroutine[Any, Any, None], prepare: Callable[[], T]) -> T:
-    """Start writing, prepare what comes next while PostgreSQL works, and wait until it is written."""
+async def _meanwhile(
+    writing: Coroutine[Any, Any, None], prepare: Callable[[], T], sent: asyncio.Event | None = None
+) -> T:
+    """Start writing, prepare what comes next while PostgreSQL works, and wait until it is written.
+
+    What is written by one statement is on its way once its task has run up to its first wait; what goes there and
+    back before tells by `sent`.
+    """
     task = asyncio.create_task(writing)
-    await asyncio.sleep(0)  # the task runs up to its first wait: its statement is on the way
+    await asyncio.sleep(0)
+    if sent is not None:
+        waiting = asyncio.create_task(sent.wait())
+        await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
     try:
         return prepare()
     finally:
@@ -289,17 +320,19 @@ def _bookings(
     for document, shard, _, version, _ in changed:
         now, odd = standing[document]
         if version is None:
-            surprises.update(odd)
-            bookings += [_Booking(document, shard, 1, observation) for observation in now]
+            if odd:
+                surprises.update(odd)
+            bookings += [(document, shard, 1, observation) for observation in now]
             continue
         before = booked.get(document)
         if before is None or odd:
             was = fold(document, stored[document].facts)
-            surprises.update(set(odd).difference(anomalies(was)))
+            if odd:
+                surprises.update(set(odd).difference(anomalies(was)))
             if before is None:
                 before = observations(was, rules)
         if before != now:
             bookings += [
-                _Booking(document, shard, sign, observation) for sign, observation in differences(before, now)
+                (document, shard, sign, observation) for sign, observation in differences(before, now)
             ]
     return bookings, surprises

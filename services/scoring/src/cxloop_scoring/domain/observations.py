@@ -1,6 +1,6 @@
 """Observations: what one document adds to the metrics, and the difference between two states of it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import blake2b
@@ -55,15 +55,22 @@ def customer_of(identifiers: tuple[str, ...]) -> Customer:
     return Customer(hint, int.from_bytes(digest, "big", signed=True))
 
 
-def differences(booked: Iterable[Observation], now: Iterable[Observation]) -> list[tuple[int, Observation]]:
+def differences(booked: Sequence[Observation], now: Sequence[Observation]) -> list[tuple[int, Observation]]:
     """Give what has to be booked so that `booked` becomes `now`: pairs of sign and observation.
 
     Both are multisets. Withdrawals (-1) come before additions (+1); what is in both is left alone.
     """
+    same = 0
+    for before, after in zip(booked, now, strict=False):  # most often something was added at the end
+        if before != after:
+            break
+        same += 1
+    if same == len(booked):
+        return [(1, observation) for observation in now[same:]]
     count: dict[Observation, int] = {}
-    for observation in now:
+    for observation in now[same:]:
         count[observation] = count.get(observation, 0) + 1
-    for observation in booked:
+    for observation in booked[same:]:
         count[observation] = count.get(observation, 0) - 1
     signed: list[tuple[int, Observation]] = []
     for observation, times in count.items():

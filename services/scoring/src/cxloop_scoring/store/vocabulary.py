@@ -6,7 +6,7 @@ from typing import Final
 
 from cxloop_common.database import Database
 from cxloop_scoring.domain.buckets import VALUE_BITS, CellKey, Resolved
-from cxloop_scoring.domain.dimensions import BUILT_IN, Dimensions
+from cxloop_scoring.domain.dimensions import BUILT_IN, COLUMNS, Dimensions
 from cxloop_scoring.store.connection import Connection
 
 _VALUES_KEPT = 200_000
@@ -92,15 +92,12 @@ class Vocabulary:
     def _numbers(self, dimensions: Dimensions) -> Resolved:
         """Look everything up. Raises KeyError where something is not known yet."""
         held = self._values
-        columns: list[int | None] = []
+        columns: list[int | None] = [None] * len(COLUMNS)
         cells: list[CellKey] = [0]
-        for number, value in enumerate(dimensions.columns, start=1):
-            if value is None:
-                columns.append(None)
-            else:
-                id_ = held[number][value]
-                columns.append(id_)
-                cells.append(number << VALUE_BITS | id_)
+        for place, value in enumerate(dimensions.columns):
+            if value is not None:
+                id_ = columns[place] = held[place + 1][value]
+                cells.append(place + 1 << VALUE_BITS | id_)
         more: list[int] = []
         for name, value in dimensions.more:
             number = self._names[name]

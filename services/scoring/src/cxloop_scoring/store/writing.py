@@ -1,8 +1,11 @@
 """Writing a batch: documents, ledger and buckets, each in as few statements as its size allows."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import asyncpg
 
 from cxloop_common.processor import ProcessingError
 from cxloop_scoring.domain.buckets import BucketRows, Entry
@@ -15,23 +18,26 @@ from cxloop_scoring.store.connection import Connection
 _READ_DOCUMENTS = "SELECT id, generation, facts, xmin, booked_at FROM documents WHERE id = ANY($1::text[])"
 # Rows come by COPY into tables of the session and go on by one statement: as arrays, their values would take
 # five times as long to encode. These statements have no parameters, so that each is planned for what there is.
-_STAGE_DOCUMENTS = """
+_BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+"""Staging tables have no statistics: joined by hash, each batch would scan the whole of what it adds to."""
+_AS_BEFORE = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT"
+_STAGE_DOCUMENTS = f"""
+    {_BY_INDEX};
     CREATE TEMPORARY TABLE IF NOT EXISTS staged_documents (
         id text COLLATE "C", shard int2, generation int4, facts bytea, version xid, booked_at timestamptz[]
     ) ON COMMIT DELETE ROWS;
     DELETE FROM staged_documents
 """
 _DOCUMENT_COLUMNS = ("id", "shard", "generation", "facts", "version", "booked_at")
-_INSERT_DOCUMENTS = """
-    INSERT INTO documents (id, shard, generation, facts, booked_at)
-    SELECT id, shard, generation, facts, booked_at FROM staged_documents WHERE version IS NULL
-    ON CONFLICT (id) DO NOTHING
-"""
 # The row version is compared, not the row locked: two workers meet in one document only where a ticket was
 # merged and its facts arrive by another topic.
-_UPDATE_DOCUMENTS = """
-    UPDATE documents AS d SET generation = s.generation, facts = s.facts, booked_at = s.booked_at
-    FROM staged_documents AS s WHERE d.id = s.id AND d.xmin = s.version
+_MERGE_DOCUMENTS = """
+    MERGE INTO documents AS d USING staged_documents AS s ON d.id = s.id AND d.xmin = s.version
+    WHEN MATCHED THEN
+        UPDATE SET generation = s.generation, facts = s.facts, booked_at = s.booked_at
+    WHEN NOT MATCHED AND s.version IS NULL THEN
+        INSERT (id, shard, generation, facts, booked_at)
+        VALUES (s.id, s.shard, s.generation, s.facts, s.booked_at)
 """
 _LEDGER_COLUMNS = (
     *("document", "metric", "sign", "value", "band", "at", "customer"),
@@ -43,9 +49,10 @@ BUCKET_TABLES = ("bucket_hour", "bucket_day")
 _COMPACTED_FROM = 4096
 """Bytes from which a histogram's pairs are added up into one pair a bin."""
 
-_KEY = (
-    "(s.what >> 16)::int2, (s.what & 65535)::int2, (s.slot >> 32)::int4, (s.slot & 4294967295)::int4, s.shard"
-)
+_KEY = """
+    (s.what >> 16)::int2 AS metric, (s.what & 65535)::int2 AS dimension, (s.slot >> 32)::int4 AS at,
+    (s.slot & 4294967295)::int4 AS value, s.shard
+"""
 _CONFLICT = "ON CONFLICT (metric, dimension, at, value, shard) DO UPDATE SET"
 _COUNTED_COLUMNS = ("what", "slot", "shard", "n", "sum", "squares", "low", "middle", "high")
 _TIMED_COLUMNS = ("what", "slot", "shard", "n", "sum", "histogram")
@@ -59,18 +66,28 @@ def _stage(table: str) -> str:
         CREATE TEMPORARY TABLE IF NOT EXISTS staged_{table}_timed (
             what int4, slot int8, shard int2, n int4, sum int8, histogram bytea
         ) ON COMMIT DELETE ROWS;
+        CREATE TEMPORARY TABLE IF NOT EXISTS long_{table} (
+            metric int2, dimension int2, at int4, value int4, shard int2, histogram bytea
+        ) ON COMMIT DELETE ROWS;
         DELETE FROM staged_{table};
-        DELETE FROM staged_{table}_timed
+        DELETE FROM staged_{table}_timed;
+        DELETE FROM long_{table}
     """
 
 
 def _counted(table: str) -> str:
+    # MERGE costs less than INSERT ... ON CONFLICT, and a third less write-ahead log, for it locks no rows first.
     return f"""
-        INSERT INTO {table} AS b
-            (metric, dimension, at, value, shard, n, sum, squares, low, middle, high)
-        SELECT {_KEY}, s.n, s.sum, s.squares, s.low, s.middle, s.high FROM staged_{table} AS s
-        {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum, squares = b.squares + excluded.squares,
-            low = b.low + excluded.low, middle = b.middle + excluded.middle, high = b.high + excluded.high
+        MERGE INTO {table} AS b USING (
+            SELECT {_KEY}, s.n, s.sum, s.squares, s.low, s.middle, s.high FROM staged_{table} AS s
+        ) AS s
+        ON b.metric = s.metric AND b.dimension = s.dimension AND b.at = s.at AND b.value = s.value
+            AND b.shard = s.shard
+        WHEN MATCHED THEN UPDATE SET n = b.n + s.n, sum = b.sum + s.sum, squares = b.squares + s.squares,
+            low = b.low + s.low, middle = b.middle + s.middle, high = b.high + s.high
+        WHEN NOT MATCHED THEN
+            INSERT (metric, dimension, at, value, shard, n, sum, squares, low, middle, high)
+            VALUES (s.metric, s.dimension, s.at, s.value, s.shard, s.n, s.sum, s.squares, s.low, s.middle, s.high)
     """
 
 
@@ -85,7 +102,7 @@ def _timed(table: str) -> str:
                 histogram = b.histogram || excluded.histogram
             RETURNING metric, dimension, at, value, shard, histogram
         )
-        SELECT * FROM written WHERE octet_length(histogram) > {_COMPACTED_FROM}
+        INSERT INTO long_{table} SELECT * FROM written WHERE octet_length(histogram) > {_COMPACTED_FROM}
     """
 
 
@@ -100,8 +117,8 @@ def _compact(table: str) -> str:
 
 
 _STAGE = {table: _stage(table) for table in BUCKET_TABLES}
-_COUNTED = {table: _counted(table) for table in BUCKET_TABLES}
-_TIMED = {table: _timed(table) for table in BUCKET_TABLES}
+_MERGE = {table: f"{_BY_INDEX}; {_counted(table)}; {_timed(table)}; {_AS_BEFORE}" for table in BUCKET_TABLES}
+_LONG = {table: f"SELECT * FROM long_{table}" for table in BUCKET_TABLES}
 _COMPACT = {table: _compact(table) for table in BUCKET_TABLES}
 
 
@@ -145,6 +162,11 @@ async def write_documents(
     connection: Connection, changed: Iterable[ChangedDocument], generation: int
 ) -> None:
     """Write documents, in a transaction. Raises ConcurrentChangeError where one is no longer what was read."""
+    await merge_documents(connection, await stage_documents(connection, changed, generation))
+
+
+async def stage_documents(connection: Connection, changed: Iterable[ChangedDocument], generation: int) -> int:
+    """Bring documents as far as the staging table; give how many."""
     # Sorted, so that neighbours in the index are written one after the other.
     records = [
         (
@@ -157,30 +179,39 @@ async def write_documents(
         )
         for document in sorted(changed, key=_id)
     ]
-    if not records:
+    if records:
+        await connection.execute(_STAGE_DOCUMENTS)
+        await connection.copy_records_to_table("staged_documents", records=records, columns=_DOCUMENT_COLUMNS)
+    return len(records)
+
+
+async def merge_documents(connection: Connection, staged: int) -> None:
+    """Write what is staged: so many documents. Raises ConcurrentChangeError as `write_documents` does."""
+    if not staged:
         return
-    await connection.execute(_STAGE_DOCUMENTS)
-    await connection.copy_records_to_table("staged_documents", records=records, columns=_DOCUMENT_COLUMNS)
-    known = sum(record[4] is not None for record in records)
-    if known < len(records):
-        _expect(await connection.execute(_INSERT_DOCUMENTS), len(records) - known)
-    if known:
-        _expect(await connection.execute(_UPDATE_DOCUMENTS), known)
+    try:
+        done = await connection.execute(_MERGE_DOCUMENTS)
+    except asyncpg.UniqueViolationError as error:
+        raise ConcurrentChangeError("another worker began a document of this batch") from error
+    if int(done.rpartition(" ")[2]) != staged:
+        raise ConcurrentChangeError("another worker changed a document of this batch")
 
 
 def _id(document: ChangedDocument) -> str:
     return document.id
 
 
-def _expect(done: str, rows: int) -> None:
-    if int(done.rpartition(" ")[2]) != rows:
-        raise ConcurrentChangeError("another worker changed a document of this batch")
-
-
 async def append_ledger(
-    connection: Connection, entries: Iterable[Entry], documents: Iterable[str], recorded_at: datetime
+    connection: Connection,
+    entries: Iterable[Entry],
+    documents: Iterable[str],
+    recorded_at: datetime,
+    sent: asyncio.Event | None = None,
 ) -> None:
-    """Append signed observations; `documents` names the document of each entry."""
+    """Append signed observations; `documents` names the document of each entry.
+
+    `sent` is set when all of them are on their way, and PostgreSQL has yet to write them.
+    """
     records: list[tuple[Any, ...]] = []
     append = records.append
     for (sign, (metric, value, band, at, customer, _, ticket), _, resolved), document in zip(
@@ -202,7 +233,13 @@ async def append_ledger(
             )
         )
     if records:
-        await connection.copy_records_to_table("ledger", records=records, columns=_LEDGER_COLUMNS)
+        announced = _announced(records, sent) if sent is not None else records
+        await connection.copy_records_to_table("ledger", records=announced, columns=_LEDGER_COLUMNS)
+
+
+def _announced(records: Iterable[tuple[Any, ...]], sent: asyncio.Event) -> Iterator[tuple[Any, ...]]:
+    yield from records
+    sent.set()
 
 
 async def add_to_buckets(connection: Connection, table: str, rows: BucketRows) -> None:
@@ -210,19 +247,23 @@ async def add_to_buckets(connection: Connection, table: str, rows: BucketRows) -
 
     Nobody else writes rows of the same shard meanwhile: the batch holds the lock of the shard's offset.
     """
-    if not rows.counted and not rows.timed:
-        return
+    await stage_buckets(connection, table, rows)
+    await merge_buckets(connection, table)
+
+
+async def stage_buckets(connection: Connection, table: str, rows: BucketRows) -> None:
+    """Bring differences as far as the staging tables."""
     await connection.execute(_STAGE[table])
-    if rows.counted:
-        await connection.copy_records_to_table(
-            f"staged_{table}", records=rows.counted, columns=_COUNTED_COLUMNS
-        )
-        await connection.execute(_COUNTED[table])
-    if rows.timed:
-        await connection.copy_records_to_table(
-            f"staged_{table}_timed", records=rows.timed, columns=_TIMED_COLUMNS
-        )
-        long = await connection.fetch(_TIMED[table])
+    await connection.copy_records_to_table(f"staged_{table}", records=rows.counted, columns=_COUNTED_COLUMNS)
+    await connection.copy_records_to_table(
+        f"staged_{table}_timed", records=rows.timed, columns=_TIMED_COLUMNS
+    )
+
+
+async def merge_buckets(connection: Connection, table: str) -> None:
+    """Add what is staged to the buckets."""
+    await connection.execute(_MERGE[table])
+    if long := await connection.fetch(_LONG[table]):
         shorter = [(*row[:5], encode_histogram(decode_histogram(row[5]))) for row in long]
         # Half of it gone pays for the rewrite; what has that many bins stays as it is until then.
         worth = [short for short, row in zip(shorter, long, strict=True) if 2 * len(short[5]) <= len(row[5])]
