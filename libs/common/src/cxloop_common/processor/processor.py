@@ -301,10 +301,11 @@ class Processor:
         await database_transaction.start()
         try:
             rows = await self._fence(connection, known)
+            # Only in a backlog: otherwise what arrives during this batch had better come together in the next.
+            if self._reader is not None and 2 * len(part) >= self._batch_records:
+                self._reader.read_on()
             if batch.records:
                 await self._handler.handle(batch, batch_transaction)
-            if self._reader is not None:
-                self._reader.read_on()  # while acknowledgements and COMMIT are on their way
             parked = (
                 [(r, batch.parked[r.place, r.offset]) for r in part if (r.place, r.offset) in batch.parked]
                 if batch.parked

@@ -1,4 +1,4 @@
-"""Reading on: the next batch is read while the current one commits."""
+"""Reading on: in a backlog, the next batch is read while the current one is being processed."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ class _Ahead:
 class BatchReader:
     """Reads for one membership of the group, at most one batch ahead.
 
-    What was read ahead follows on what is being committed only as long as no partition is placed anew
+    What was read ahead follows on what is being processed only as long as no partition is placed anew
     meanwhile: then it is dropped, and its partitions are read again from where they stand.
     """
 
