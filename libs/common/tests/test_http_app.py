@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import httpx
 import pytest
@@ -253,6 +253,19 @@ async def test_parameters_of_a_query_model_are_known(client: httpx.AsyncClient) 
     answer = await client.get("/v1/values?team=billing&where=a:1&where=b:2")
     assert answer.json() == {"team": "billing", "where": ["a:1", "b:2"]}
     problem(await client.get("/v1/values?tema=x"), 400)
+
+
+async def test_a_second_value_of_a_parameter_that_takes_one_gets_400(client: httpx.AsyncClient) -> None:
+    for path in ("/v1/cases?status=open&status=closed", "/v1/values?team=a&team=b"):
+        (error,) = cast("list[dict[str, str]]", problem(await client.get(path), 400)["errors"])
+        assert error["detail"] == "it takes one value; give it once"
+
+
+@pytest.mark.parametrize("path", ["/v1/cases?status=a%00b", "/v1/values?where=a:%00", "/v1/cases/%00"])
+async def test_a_nul_in_path_or_query_gets_400_and_reaches_no_database(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    assert "U+0000" in str(problem(await client.get(path), 400)["detail"])
 
 
 async def test_a_bad_parameter_gets_400_naming_it(client: httpx.AsyncClient) -> None:

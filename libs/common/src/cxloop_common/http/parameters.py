@@ -1,10 +1,10 @@
-"""Query parameters: refusing unknown ones, reading windows and instants."""
+"""Query parameters: refusing unknown and repeated ones, reading windows and instants."""
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
@@ -24,21 +24,27 @@ _MOST_ERRORS: Final = 20
 
 
 class StrictQuery:
-    """Refuses query parameters that the matched route does not declare; one a app, as an app-wide dependency.
+    """Refuses what the matched route would overlook or choke on; one an app, as an app-wide dependency.
 
-    A filter that is ignored answers a question nobody asked, and looks right.
+    A filter that is ignored answers a question nobody asked, and looks right: parameters that the route does not
+    declare are refused, and second values of those that take one. So is U+0000, which no name here holds and
+    PostgreSQL does not take.
     """
 
     def __init__(self) -> None:
         # By identity, because Dependant is unhashable; the object is kept so that its id stays its own.
-        self._declared: dict[int, tuple[Dependant, frozenset[str]]] = {}
+        self._declared: dict[int, tuple[Dependant, Mapping[str, bool]]] = {}
 
     async def __call__(self, request: Request) -> None:
-        """Raise Problem 400 naming the nearest known parameter for each unknown one."""
+        """Raise Problem 400 naming each parameter at fault, and for an unknown one the nearest that is known."""
+        if "\0" in request.scope["path"]:
+            raise Problem(400, detail="The path holds the character U+0000, and nothing here does.")
         if not request.scope["query_string"]:
             return
         declared = self._names(request)
-        unknown = [name for name in dict.fromkeys(request.query_params.keys()) if name not in declared]
+        sent = request.query_params.multi_items()
+        names = [name for name, _ in sent]
+        unknown = [name for name in dict.fromkeys(names) if name not in declared]
         if unknown:
             raise Problem(
                 400,
@@ -49,14 +55,20 @@ class StrictQuery:
                     for name in unknown[:_MOST_ERRORS]
                 ],
             )
+        for name, value in sent:
+            if "\0" in value:
+                raise parameter_problem(name, "it holds the character U+0000, and nothing here does")
+            if not declared[name] and names.count(name) > 1:
+                raise parameter_problem(name, "it takes one value; give it once")
 
-    def _names(self, request: Request) -> frozenset[str]:
+    def _names(self, request: Request) -> Mapping[str, bool]:
+        """Give the declared names, and of each whether it may be repeated."""
         dependant = _dependant(request)
         if dependant is None:
-            return frozenset()
+            return {}
         cached = self._declared.get(id(dependant))
         if cached is None:
-            names = frozenset(_declared_names(dependant))
+            names = dict(_declared_names(dependant))
             cached = self._declared[id(dependant)] = (dependant, names)
         return cached[1]
 
@@ -69,26 +81,35 @@ def _dependant(request: Request) -> Dependant | None:
     return dependant if isinstance(dependant, Dependant) else None
 
 
-def _declared_names(dependant: Dependant) -> Iterator[str]:
+def _declared_names(dependant: Dependant) -> Iterator[tuple[str, bool]]:
     for field in dependant.query_params:
         kind: object = field.field_info.annotation
         if isinstance(kind, type) and issubclass(
             kind, BaseModel
         ):  # a model of parameters: Annotated[M, Query()]
-            yield from (member.alias or name for name, member in kind.model_fields.items())
+            for name, member in kind.model_fields.items():
+                yield member.alias or name, _takes_many(member.annotation)
         else:
-            yield field.alias
+            yield field.alias, _takes_many(kind)
     for below in dependant.dependencies:
         yield from _declared_names(below)
 
 
-def _known(declared: frozenset[str]) -> str:
+def _takes_many(kind: Any) -> bool:
+    """Tell whether a type, or one of those it is a union of, is a sequence of values."""
+    origin: Any = get_origin(kind) or kind
+    if isinstance(origin, type) and issubclass(origin, Sequence | set | frozenset):
+        return not issubclass(origin, str | bytes)
+    return any(_takes_many(part) for part in get_args(kind))
+
+
+def _known(declared: Mapping[str, bool]) -> str:
     if not declared:
         return "This call takes no query parameters."
     return f"This call takes: {', '.join(sorted(declared))}."
 
 
-def _hint(name: str, declared: frozenset[str]) -> str:
+def _hint(name: str, declared: Mapping[str, bool]) -> str:
     nearest = difflib.get_close_matches(name[:_LONGEST_NAME], sorted(declared), n=1, cutoff=0.5)
     return f"unknown; did you mean {nearest[0]}?" if nearest else "unknown"
 
@@ -125,6 +146,6 @@ def parameter_problem(parameter: str, detail: str) -> Problem:
     """Give the 400 for one query, path or header parameter."""
     return Problem(
         400,
-        detail=f"The parameter {parameter} is not of its form: {detail}.",
+        detail=f"The parameter {parameter} cannot be taken: {detail}.",
         errors=[{"parameter": parameter, "detail": detail}],
     )
