@@ -5,7 +5,6 @@ import random
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -29,8 +28,8 @@ from cxloop_common.topics import (
 )
 from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.facts import Facts, decode_facts
-from cxloop_scoring.domain.metrics import GENERATION
-from cxloop_scoring.domain.rules import DEFAULT_RULES, Rules
+from cxloop_scoring.domain.rules import Rules
+from cxloop_scoring.generations import rules_of
 from cxloop_scoring.store.months import make_months
 from cxloop_scoring.worker import Counters, ScoringHandler
 
@@ -97,7 +96,7 @@ class Worker:
         self.now = datetime(2026, 3, 20, 12, tzinfo=UTC)
         self.published: list[Message] = []
         self.parked: list[str] = []
-        self.rules = replace(DEFAULT_RULES, generation=GENERATION)
+        self.rules = rules_of(None)
         self._offsets = count()
         self.restart()
 

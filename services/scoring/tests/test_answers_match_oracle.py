@@ -21,7 +21,7 @@ from cxloop_common.events import (
     TicketStatusChanged,
 )
 from cxloop_scoring.domain.answers import Answer, Sums, answer
-from cxloop_scoring.domain.metrics import ANSWERED
+from cxloop_scoring.domain.metrics import CATALOGUE
 from cxloop_scoring.domain.questions import Filter, Population, Question
 from cxloop_scoring.domain.windows import Span
 from cxloop_scoring.store.questions import Questions
@@ -30,6 +30,19 @@ END = datetime(2026, 3, 20, 15, 47, 13, 250_000, tzinfo=UTC)
 DAYS = 60
 TEAMS = ["billing", "returns", "onboarding"]
 SEGMENTS = ["smb", "enterprise"]
+METRICS = {
+    name: CATALOGUE[name]
+    for name in (
+        "nps",
+        "csat",
+        "ces",
+        "first_response_time",
+        "first_resolution_time",
+        "full_resolution_time",
+        "reopen_rate",
+        "ticket_volume",
+    )
+}
 
 
 def history(seed: int, size: int) -> list[CanonicalEventBase]:
@@ -113,7 +126,7 @@ class Oracle:
 
     @classmethod
     def of(cls, events: Iterable[CanonicalEventBase]) -> "Oracle":
-        oracle = cls({name: [] for name in ANSWERED})
+        oracle = cls({name: [] for name in METRICS})
         tickets: dict[tuple[str, str], list[Any]] = {}
         responses: dict[tuple[str, str], list[SurveyResponded]] = {}
         for event in events:
@@ -228,7 +241,7 @@ async def test_every_metric_over_any_window_equals_the_oracle(filled: tuple[Any,
     worker, oracle = filled
     for at, length in windows():
         span = Span(micros(at - length), micros(at))
-        for name, metric in ANSWERED.items():
+        for name, metric in METRICS.items():
             inside = [f.value for f in oracle.facts[name] if at - length <= f.at < at]
             found = await ask(worker, Question(metric, (span,)))
             same(name, found.get(None, answer(metric, Sums())), inside)
@@ -248,7 +261,7 @@ async def test_every_group_and_filter_equals_the_oracle(filled: tuple[Any, Oracl
     ]
     for at, length in windows()[::4]:
         span = Span(micros(at - length), micros(at))
-        for name, metric in ANSWERED.items():
+        for name, metric in METRICS.items():
             inside = [f for f in oracle.facts[name] if at - length <= f.at < at]
             for where, holds in cases:
                 one = await ask(worker, Question(metric, (span,), where))
@@ -263,7 +276,7 @@ async def test_relationship_nps_counts_the_latest_response_of_each_customer(
     filled: tuple[Any, Oracle],
 ) -> None:
     worker, oracle = filled
-    metric = ANSWERED["nps"]
+    metric = METRICS["nps"]
     for at, length in windows():
         latest: dict[str, Fact] = {}
         for fact in sorted(oracle.facts["nps"], key=lambda f: (f.at, f.document)):
@@ -278,7 +291,7 @@ async def test_a_series_adds_up_to_its_window(filled: tuple[Any, Oracle]) -> Non
     worker, oracle = filled
     edges = [END - timedelta(hours=7 * step) for step in range(30, -1, -1)]
     spans = tuple(Span(micros(a), micros(b)) for a, b in pairwise(edges))
-    for name, metric in ANSWERED.items():
+    for name, metric in METRICS.items():
         found = await Questions(worker.database).sums(Question(metric, spans))
         for place, (since, until) in enumerate(pairwise(edges)):
             inside = [f.value for f in oracle.facts[name] if since <= f.at < until]
@@ -297,7 +310,7 @@ async def test_as_of_answers_what_was_known_then(worker: Any) -> None:
         # A ticket whose creation came later counts for nothing yet.
         created = {e.key for e in known if isinstance(e, TicketCreated)}
         oracle = Oracle.of(e for e in known if isinstance(e, SurveyResponded) or e.key in created)
-        for name, metric in ANSWERED.items():
+        for name, metric in METRICS.items():
             found = await ask(worker, Question(metric, (span,), as_of=as_of))
             values = [f.value for f in oracle.facts[name] if f.at < END]
             same(name, found.get(None, answer(metric, Sums())), values)

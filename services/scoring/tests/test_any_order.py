@@ -1,7 +1,6 @@
 """The one rule: any order, any repetition, any cut into batches gives the same state."""
 
 from collections import defaultdict
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,8 +26,8 @@ from cxloop_common.events import (
     TouchpointRecorded,
 )
 from cxloop_scoring.domain.histogram import decode_histogram, duration_bin
-from cxloop_scoring.domain.metrics import GENERATION
-from cxloop_scoring.domain.rules import DEFAULT_RULES, Clock, Hours, Rules, SlaPolicy, SlaTarget
+from cxloop_scoring.domain.rules import Clock, Hours, Rules, SlaPolicy, SlaTarget
+from cxloop_scoring.generations import rules_of
 
 START = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
 DURATIONS = {5, 6, 7, 12, 17, 30, 31, 32, 33}
@@ -54,7 +53,7 @@ TARGETS = (
     SlaTarget(Clock.RESOLUTION, 60 * 60_000_000, Hours.BUSINESS),
 )
 RULES = Rules(
-    generation=GENERATION + 1,
+    generation=rules_of(None).generation + 1,
     calendars=Calendars({"office": OFFICE}, {"billing": "office"}, "office"),
     sla=(SlaPolicy((("team", frozenset({"billing"})),), TARGETS),),
 )
@@ -333,7 +332,7 @@ async def test_rules_that_change_midway_leave_what_they_would_have_given_from_th
     right = await state(worker)
     touched = {id_ for id_, (generation, _) in right["documents"].items() if generation == RULES.generation}
     await worker.reset()
-    worker.rules = replace(DEFAULT_RULES, generation=GENERATION)
+    worker.rules = rules_of(None)
     worker.restart()
     await worker.deliver(events[:split])
     worker.rules = RULES

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cxloop_common.configuration.reading import FaultyFilesError, Source
-from cxloop_scoring.configuration import check_metrics, load_rules, parse_rules, read_rules
+from cxloop_scoring.configuration import check_metrics, parse_rules, read_rules
 from cxloop_scoring.domain.rules import (
     DEFAULT_RULES,
     Clock,
@@ -57,7 +57,7 @@ def test_the_examples_are_a_configuration_that_starts() -> None:
 def test_without_files_the_defaults_hold() -> None:
     assert read_rules(None, None) == DEFAULT_RULES
     settings = ScoringSettings(kafka_bootstrap="127.0.0.1:9092", database_url="postgresql://127.0.0.1/x")
-    assert load_rules(settings) == DEFAULT_RULES
+    assert read_rules(settings.metrics_file, settings.calendars_file) == DEFAULT_RULES
     assert DEFAULT_RULES.sla_targets({"priority": "high"}) == ()
     assert DEFAULT_RULES.calendar_for("care") is None
 

@@ -10,7 +10,8 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -26,12 +27,11 @@ from cxloop_common.topics import SCORES, TopicNames
 from cxloop_scoring.domain.answers import Answer, answer
 from cxloop_scoring.domain.histogram import decode_histogram, duration_bin
 from cxloop_scoring.domain.instants import microseconds
-from cxloop_scoring.domain.metrics import ANSWERED, DURATIONS, LEDGER_ONLY
+from cxloop_scoring.domain.metrics import CATALOGUE, DURATIONS, LEDGER_ONLY, Plan
 from cxloop_scoring.domain.questions import Filter, Question
 from cxloop_scoring.domain.windows import Span
-from cxloop_scoring.generations import rules_of
+from cxloop_scoring.generations import RulesInForce, own_files
 from cxloop_scoring.rebuild import BUSY, RIGHT, WRONG, Outcome, rebuild
-from cxloop_scoring.store.configurations import register
 from cxloop_scoring.store.questions import Questions
 from cxloop_scoring.store.rebuilding import CORRECTIONS, BusyError, rebuild_lock
 
@@ -157,7 +157,7 @@ async def answers(worker: Any) -> list[dict[tuple[int, str | None], Answer]]:
     """Ask every metric for windows, groups, a filter and what was known before."""
     span = (Span(microseconds(END - timedelta(days=5, minutes=11)), microseconds(END)),)
     found: list[dict[tuple[int, str | None], Answer]] = []
-    for metric in ANSWERED.values():
+    for metric in (one for one in CATALOGUE.values() if one.plan is not Plan.JOINED):
         for question in (
             Question(metric, span),
             Question(metric, span, by="team"),
@@ -389,20 +389,26 @@ async def test_one_rebuild_at_a_time(filled: Any, database_url: str) -> None:
     assert (await rebuilt(filled)).was_right
 
 
+class Files(NamedTuple):
+    metrics_file: str | None
+    calendars_file: str | None
+
+
 SLA = "sla:\n  - first_response: 2h\n    resolution: 12h\n"
 
 
 async def test_a_new_configuration_is_booked_by_a_rebuild_and_its_targets_are_found_again(
-    filled: Any,
+    filled: Any, tmp_path: Path
 ) -> None:
-    content = json.dumps({"metrics": SLA, "calendars": None})
-    registered = await register(filled.connection, b"with targets", content)
+    (tmp_path / "metrics.yaml").write_text(SLA, encoding="utf-8")
+    own = own_files(Files(str(tmp_path / "metrics.yaml"), None))
+    rules = await RulesInForce(filled.database, own).at_least(0)
     outcome = await rebuilt(filled)
     assert (outcome.outdated, outcome.was_right) == (240, True)
     assert outcome.ledger_rows > 60
     assert await bucket_sums(filled, "bucket_day") == await recomputed(filled, 24)
     # A worker by the same rules has nothing to add.
-    filled.rules = rules_of(registered)
+    filled.rules = rules
     filled.restart()
     rows = await ledger_rows(filled)
     await filled.deliver(history(1, 60), seed=9, largest=70)

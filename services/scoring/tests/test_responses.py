@@ -10,6 +10,7 @@ from cxloop_scoring.domain.facts import Fact, Facts, Responded, Sent
 from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.observations import Band, Observation, customer_of
 from cxloop_scoring.domain.responses import band, metric_of, normalised
+from cxloop_scoring.domain.rules import DEFAULT_RULES
 
 RESPONSE, SEND = "response:survey:r1", "send:survey:s1"
 ANA, BO = ("email:ana@example.com",), ("email:bo@example.com",)
@@ -79,12 +80,12 @@ def test_version_1_of_the_effort_score_is_effort_whichever_way_it_was_asked(
     raw: float, effort: int, where: Band, *, lower_is_better: bool
 ) -> None:
     answer = score("ces", raw, 1, 5, lower_is_better=lower_is_better, good=(3.0,))
-    (found,) = contributions(RESPONSE, {"a": answer})
+    (found,) = contributions(RESPONSE, {"a": answer}, DEFAULT_RULES)
     assert (found.metric, found.value, found.band) == (MetricNumber.CES_V1, effort, where)
 
 
 def rows(document: str, facts: Facts, *numbers: MetricNumber) -> list[Observation]:
-    return [one for one in contributions(document, facts) if one.metric in numbers]
+    return [one for one in contributions(document, facts, DEFAULT_RULES) if one.metric in numbers]
 
 
 @pytest.mark.parametrize(
@@ -105,13 +106,13 @@ def test_a_survey_whose_response_is_known_counts_when_it_was_first_sent(
 
 
 def test_an_answer_without_a_known_send_is_in_no_response_rate() -> None:
-    (found,) = contributions(RESPONSE, {"a": score("nps", 9, 0, 10)})
+    (found,) = contributions(RESPONSE, {"a": score("nps", 9, 0, 10)}, DEFAULT_RULES)
     assert found.metric == MetricNumber.NPS
 
 
 def test_a_survey_whose_response_is_unknown_waits_for_its_customers_answer() -> None:
     facts: Facts = {"a": sent(10, said={"team": "billing"}, identifiers=ANA, ticket="ticket:desk:7")}
-    (found,) = contributions(SEND, facts)
+    (found,) = contributions(SEND, facts, DEFAULT_RULES)
     assert (found.metric, found.value, found.at) == (MetricNumber.SEND_UNLINKED, 0, 10)
     assert (found.customer, found.ticket) == (customer_of(ANA).hash, "ticket:desk:7")
     assert found.dimensions.named() == {"source": "survey", "team": "billing", "survey": "spring"}
@@ -122,7 +123,7 @@ def test_a_send_is_filed_under_its_own_dimensions_and_the_answer_under_the_answe
         "a": sent(10, survey="spring", said={"team": "billing"}),
         "b": score("nps", 9, 0, 10, at=20, said={"team": "returns", "survey": "summer"}),
     }
-    found = {one.metric: one.dimensions for one in contributions(RESPONSE, facts)}
+    found = {one.metric: one.dimensions for one in contributions(RESPONSE, facts, DEFAULT_RULES)}
     assert (found[MetricNumber.RESPONSE_RATE].team, found[MetricNumber.RESPONSE_RATE].survey) == (
         "billing",
         "spring",
@@ -137,7 +138,7 @@ def test_an_edit_keeps_what_only_an_earlier_answer_said() -> None:
             "nps", 9, 0, 10, at=10, said={"channel": "email", "touchpoint": "checkout"}, identifiers=ANA
         ),
     }
-    (found,) = contributions(RESPONSE, facts)
+    (found,) = contributions(RESPONSE, facts, DEFAULT_RULES)
     assert (found.value, found.at, found.customer) == (200, 20, customer_of(ANA).hash)
     assert (found.dimensions.channel, found.dimensions.touchpoint) == ("sms", "checkout")
 
@@ -147,7 +148,7 @@ def test_the_customer_may_be_known_from_the_send_alone() -> None:
         "a": sent(10, identifiers=BO, ticket="ticket:desk:7"),
         "b": score("nps", 9, 0, 10, at=20),
     }
-    assert {(one.customer, one.ticket) for one in contributions(RESPONSE, facts)} == {
+    assert {(one.customer, one.ticket) for one in contributions(RESPONSE, facts, DEFAULT_RULES)} == {
         (customer_of(BO).hash, "ticket:desk:7")
     }
 
@@ -159,7 +160,7 @@ def test_the_customer_is_that_of_the_latest_event_that_names_one() -> None:
         "b": score("nps", 9, 0, 10, at=30),
         "d": sent(5, identifiers=ANA),
     }
-    assert {one.customer for one in contributions(RESPONSE, facts)} == {customer_of(BO).hash}
+    assert {one.customer for one in contributions(RESPONSE, facts, DEFAULT_RULES)} == {customer_of(BO).hash}
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_the_customer_is_that_of_the_latest_event_that_names_one() -> None:
 )
 def test_a_comments_polarity_counts_at_the_answer(polarity: int, where: Band) -> None:
     facts: Facts = {"a": score("other", 3, 1, 5, at=20, polarity=polarity, said={"team": "billing"})}
-    (found,) = contributions(RESPONSE, facts)
+    (found,) = contributions(RESPONSE, facts, DEFAULT_RULES)
     assert (found.metric, found.value, found.band, found.at, found.dimensions.team) == (
         *(MetricNumber.SENTIMENT, polarity, where, 20),
         "billing",
@@ -187,4 +188,4 @@ def test_an_answer_before_its_send_counts_and_is_named(
 ) -> None:
     facts: Facts = {"a": sent(sent_at), "b": score("nps", 9, 0, 10, at=20)}
     assert anomalies(fold(RESPONSE, facts)) == reasons
-    assert len(contributions(RESPONSE, facts)) == 2
+    assert len(contributions(RESPONSE, facts, DEFAULT_RULES)) == 2

@@ -21,8 +21,9 @@ from cxloop_common.kafka.records import Message
 from cxloop_common.testing.harness import make_topics
 from cxloop_common.topics import SCORE_EVENT, SCORES, SCORING_LINKS, SURVEYS, TICKETS, TopicNames
 from cxloop_scoring.app import SERVICE
-from cxloop_scoring.domain.metrics import GENERATION
+from cxloop_scoring.generations import rules_of
 
+GENERATION = rules_of(None).generation
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 NOW = datetime(2026, 3, 12, 9, 30, tzinfo=UTC)
 Start = Callable[..., AbstractAsyncContextManager[Any]]

@@ -284,7 +284,7 @@ def test_an_observation_is_filed_under_what_was_said_last() -> None:
         "c": Updated(10, b"1", {"team": "billing", "agent": "mia"}, ("b", "a"), ()),
         "b": Updated(10, b"2", {"team": "returns", "agent": None, "plan": "gold"}, None, ()),
     }
-    volume = contributions(TICKET, facts)[0]
+    volume = contributions(TICKET, facts, DEFAULT_RULES)[0]
     assert (volume.dimensions.source, volume.dimensions.channel) == ("zendesk-eu", "email")
     assert (volume.dimensions.team, volume.dimensions.agent) == ("billing", "mia")
     assert volume.dimensions.more == (("plan", "gold"), ("tag", "a"), ("tag", "b"))
@@ -394,7 +394,7 @@ def test_only_a_due_time_is_a_time_that_no_fact_has() -> None:
     facts = named((created(0), reply(60)))
     found = contributions(TICKET, facts, promised())
     assert times_of_their_own(facts, found) == (2 * HOUR * SECOND,)
-    assert times_of_their_own(facts, contributions(TICKET, facts)) == ()
+    assert times_of_their_own(facts, contributions(TICKET, facts, DEFAULT_RULES)) == ()
 
 
 def test_a_target_stands_beside_the_tags_and_declared_dimensions_of_its_ticket() -> None:

@@ -10,8 +10,9 @@ from cxloop_common.events import SurveyResponded, TicketCreated, TicketStatusCha
 from cxloop_common.kafka.records import Message
 from cxloop_common.topics import SCORING_LINKS, TICKETS
 from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
-from cxloop_scoring.domain.metrics import GENERATION, MetricNumber
+from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.scores import link_of
+from cxloop_scoring.generations import rules_of
 from cxloop_scoring.store.writing import (
     ChangedDocument,
     ConcurrentChangeError,
@@ -19,6 +20,7 @@ from cxloop_scoring.store.writing import (
     write_documents,
 )
 
+GENERATION = rules_of(None).generation
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 

@@ -10,9 +10,8 @@ from cxloop_common.configuration.reading import FaultyFilesError
 from cxloop_common.service import BackgroundTask, Components, ConfigurationError, Foundation, Service
 from cxloop_common.topics import ALERTS, JOURNEYS, SCORING_LINKS, SURVEYS, TICKETS, TOUCHPOINTS
 from cxloop_scoring.api import Limits, ScoringApi, routes
-from cxloop_scoring.configuration import load_rules
 from cxloop_scoring.domain.clocks import ClockAnomaly
-from cxloop_scoring.generations import RulesInForce, content_of
+from cxloop_scoring.generations import RulesInForce, own_files
 from cxloop_scoring.identities import IdentityHandler
 from cxloop_scoring.publishing import MetricPublisher
 from cxloop_scoring.settings import ScoringSettings
@@ -55,8 +54,7 @@ def build(foundation: Foundation[ScoringSettings]) -> Components:
     """Wire worker, API and what keeps the ledger. Raises ConfigurationError with every problem of both files."""
     settings = foundation.settings
     try:
-        load_rules(settings)
-        rules = RulesInForce(foundation.database, content_of(settings))
+        rules = RulesInForce(foundation.database, own_files(settings))
     except FaultyFilesError as error:
         raise ConfigurationError(str(error)) from None
     registry = foundation.telemetry.registry

@@ -38,16 +38,11 @@ class Files(Protocol):
         ...
 
 
-def load_rules(files: Files) -> Rules:
-    """Read the files that are named. Raises FaultyFilesError with all problems of both.
+def read_rules(metrics: Path | str | None, calendars: Path | str | None) -> Rules:
+    """Read the files; None stands for what holds without one. Raises FaultyFilesError with all problems of both.
 
     The generation is left at 0: the number of a configuration is the database's to give.
     """
-    return read_rules(files.metrics_file, files.calendars_file)
-
-
-def read_rules(metrics: Path | str | None, calendars: Path | str | None) -> Rules:
-    """Read the files; None stands for what holds without one. Raises FaultyFilesError."""
     problems: list[Problem] = []
     sources = [None if path is None else read_source(path, problems) for path in (metrics, calendars)]
     if problems:

@@ -20,9 +20,8 @@ from cxloop_common.database import Database, is_transient
 from cxloop_common.settings import SettingsError, load_settings
 from cxloop_common.topics import TopicNames
 from cxloop_scoring.domain.metrics import MetricNumber
-from cxloop_scoring.generations import SupersededError, rules_of
+from cxloop_scoring.generations import SupersededError, rules_in_force
 from cxloop_scoring.settings import ScoringSettings
-from cxloop_scoring.store.configurations import newest
 from cxloop_scoring.store.months import ledger_from
 from cxloop_scoring.store.rebooking import Rebooked, Rebooking
 from cxloop_scoring.store.rebuilding import BusyError, Corrected, Slice, correct, rebuild_lock, slices
@@ -98,7 +97,7 @@ async def rebuild(
     try:
         async with rebuild_lock(connection):
             horizon = await ledger_from(connection)
-            rules = rules_of(await newest(connection))
+            rules = await rules_in_force(connection)
             rebooking = Rebooking(database, connection, names, now, rules=rules, ledger_from=horizon)
             checked, booked, orphans = await _documents(connection, rebooking, write=write, progress=progress)
             parts = [part for number in MetricNumber for part in await slices(connection, number, horizon)]

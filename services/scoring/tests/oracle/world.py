@@ -10,7 +10,7 @@ from cxloop_common.events import CloudEvent, JourneyChanged, encode_event
 from cxloop_common.kafka.records import Message
 from cxloop_common.processor import Batch
 from cxloop_common.topics import JOURNEYS, SCORING_LINKS
-from cxloop_scoring.domain.metrics import GENERATION
+from cxloop_scoring.generations import rules_of
 from cxloop_scoring.identities import IdentityHandler
 
 from .drawing import NOW
@@ -36,7 +36,7 @@ class World:
         await self.worker.connection.execute(f"TRUNCATE {_TABLES}")
         self.worker.published.clear()
         self.worker.parked.clear()
-        self.worker.rules = replace(RULES, generation=GENERATION)
+        self.worker.rules = replace(RULES, generation=rules_of(None).generation)
         self.worker.restart()
 
     async def deliver(self, records: Iterable[CloudEvent], at: datetime, seed: int, largest: int) -> None:

@@ -31,7 +31,7 @@ from cxloop_scoring.domain.responses import (
     response_observations,
     send_observations,
 )
-from cxloop_scoring.domain.rules import DEFAULT_RULES, Rules
+from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.tickets import Ticket, fold_ticket, ticket_observations
 
 __all__ = [
@@ -118,7 +118,7 @@ def fold(document: str, facts: Facts) -> Folded | None:
     return _FOLDS[document[: document.find(":") + 1]](document, facts)
 
 
-def observations(folded: Folded | None, rules: Rules = DEFAULT_RULES) -> list[Observation]:
+def observations(folded: Folded | None, rules: Rules) -> list[Observation]:
     """Give all observations of a folded document, by the rules of an installation."""
     if folded is None:
         return []
@@ -133,7 +133,7 @@ def observations(folded: Folded | None, rules: Rules = DEFAULT_RULES) -> list[Ob
     return case_observations(folded)
 
 
-def contributions(document: str, facts: Facts, rules: Rules = DEFAULT_RULES) -> list[Observation]:
+def contributions(document: str, facts: Facts, rules: Rules) -> list[Observation]:
     """Give all observations of a document: a function of its facts and the rules alone."""
     return observations(fold(document, facts), rules)
 

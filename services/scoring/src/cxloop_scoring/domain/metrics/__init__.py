@@ -29,13 +29,11 @@ from cxloop_scoring.domain.metrics.shape import (
 )
 
 __all__ = [
-    "ANSWERED",
     "BY_NUMBER",
     "CATALOGUE",
     "CONFIGURATIONS",
     "DURATIONS",
     "FORMULAS",
-    "GENERATION",
     "LEDGER_ONLY",
     "LIFELONG",
     "Direction",
@@ -52,9 +50,6 @@ FORMULAS: Final = 2
 CONFIGURATIONS: Final = 100_000
 """Room for configurations between two versions of the folds."""
 
-GENERATION: Final = FORMULAS * CONFIGURATIONS
-"""Names what documents are booked with: the folds, and here no configuration at all."""
-
 CATALOGUE: Final[Mapping[str, Metric]] = by_name(
     scores.SECTION,
     reply_times.SECTION,
@@ -67,23 +62,6 @@ CATALOGUE: Final[Mapping[str, Metric]] = by_name(
     loop.SECTION,
 )
 """The metrics by name, in the order in which they are listed."""
-
-ANSWERED: Final[Mapping[str, Metric]] = MappingProxyType(
-    {
-        name: CATALOGUE[name]
-        for name in (
-            "nps",
-            "csat",
-            "ces",
-            "first_response_time",
-            "first_resolution_time",
-            "full_resolution_time",
-            "reopen_rate",
-            "ticket_volume",
-        )
-    }
-)
-"""The metrics that questions can be put to so far."""
 
 BY_NUMBER: Final[Mapping[int, Metric]] = MappingProxyType(
     {int(metric.number): metric for metric in CATALOGUE.values() if metric.number is not None}
