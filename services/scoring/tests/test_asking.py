@@ -209,6 +209,25 @@ async def test_a_page_of_explanations_never_loses_what_happened_at_one_moment(se
     assert len({item["document"] for item in items}) == len(items) == 24
 
 
+@pytest.mark.parametrize("listing", ["explain", "restatements"])
+async def test_a_next_page_has_the_window_of_the_first_though_time_goes_on(
+    service: Any, clock: Clock, listing: str
+) -> None:
+    since = (NOW - timedelta(hours=1)).isoformat()
+    await told(service, [answer(n, 9) for n in range(6)])
+    params: dict[str, Any] = {"window": "7d", "limit": 4, "since": since}
+    if listing == "explain":
+        del params["since"]
+    path = f"/v1/metrics/nps/{listing}"
+    first = await get(service, path, **params)
+    clock.now += timedelta(minutes=7)
+    second = await get(service, path, **params, cursor=first["next_cursor"])
+    assert second["next_cursor"] is None
+    items = first["items"] + second["items"]
+    assert len({item["document"] for item in items}) == len(items) == 6
+    assert first.get("window") == second.get("window")
+
+
 async def test_values_are_compared_with_the_window_before_and_with_another_team(service: Any) -> None:
     good = [answer(n, 9 + n % 2) for n in range(40)]
     bad = [answer(100 + n, n % 7, day=-7) for n in range(40)]

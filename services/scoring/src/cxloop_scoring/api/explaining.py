@@ -1,6 +1,7 @@
 """What a value is made of, and what changed it afterwards."""
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, cast
@@ -8,12 +9,19 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Query
 
 from cxloop_common.http import Page, Paging, encode_cursor, parameter_problem
+from cxloop_common.http.paging import CursorValue
 from cxloop_scoring.api.asking import ScoringApi
-from cxloop_scoring.api.parameters import Asked, Shared, read_metric, settled_instant
+from cxloop_scoring.api.parameters import (
+    Asked,
+    Shared,
+    SharedParameters,
+    read_metric,
+    settled_instant,
+)
 from cxloop_scoring.domain.answers import Answer, Sums, answer
 from cxloop_scoring.domain.cases import CASE
 from cxloop_scoring.domain.facts import event_ids
-from cxloop_scoring.domain.instants import microseconds
+from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.domain.metrics import Metric, Plan
 from cxloop_scoring.domain.questions import BOOKED_AHEAD, Population
 from cxloop_scoring.domain.statistics import Status
@@ -43,17 +51,16 @@ def explaining_routes(api: ScoringApi) -> APIRouter:
 
         Of a backlog these are the open tickets; of metrics in which documents meet, those that can meet.
         """
-        asked = api.asked(shared)
-        metric = read_metric(name, asked)
-        listing = _listing("explain", metric, asked)
-        after = cast("Position | None", page.after(listing, datetime, str, int, int))
+        listing = _listing("explain", name, shared)
+        asked, position = _paged(api, shared, page.after(listing, datetime, datetime, str, int, int))
+        metric, after = read_metric(name, asked), cast("Position | None", position)
         async with api.snapshot() as snapshot:
             rows, more = await api.explanations.observations(
                 snapshot, asked.question(metric), page.limit, after
             )
         return Page[Explained](
             items=[_explained(metric, row) for row in rows],
-            next_cursor=encode_cursor(rows[-1].position, listing) if more else None,
+            next_cursor=_next(asked, rows[-1].position, listing) if more else None,
         )
 
     @router.get("/metrics/{name}/restatements", response_model=Restatements)
@@ -64,12 +71,11 @@ def explaining_routes(api: ScoringApi) -> APIRouter:
         since: Annotated[str, Query(description="The moment of knowledge to start from")],
     ) -> Any:
         """Give a value as it was believed at a moment, as it is now, and every change recorded between."""
-        asked = api.asked(shared)
-        metric = read_metric(name, asked)
+        listing = _listing(f"restatements:{since}", name, shared)
+        asked, position = _paged(api, shared, page.after(listing, datetime, datetime, str))
+        metric, after = read_metric(name, asked), cast("tuple[datetime, str] | None", position)
         known_at = settled_instant(since, "since", api.limits, asked.now)
         _restatable(metric, asked, known_at)
-        listing = _listing(f"restatements:{known_at}", metric, asked)
-        after = cast("tuple[datetime, str] | None", page.after(listing, datetime, str))
         async with api.snapshot() as snapshot:
             found = await restatements(snapshot, asked.question(metric), known_at, page.limit, after)
         believed, now, before = (
@@ -82,7 +88,7 @@ def explaining_routes(api: ScoringApi) -> APIRouter:
             before = value
         cursor = None
         if found.more and items:
-            cursor = encode_cursor((items[-1].recorded_at, items[-1].document), listing)
+            cursor = _next(asked, (items[-1].recorded_at, items[-1].document), listing)
         return Restatements(
             **asked.about(metric),
             since=known_at,
@@ -96,9 +102,25 @@ def explaining_routes(api: ScoringApi) -> APIRouter:
     return router
 
 
-def _listing(kind: str, metric: Metric, asked: Asked) -> str:
-    parts = (kind, metric.name, asked.window, asked.where, asked.population, asked.as_of, asked.unsuppress)
-    return "metrics:" + hashlib.sha256(repr(parts).encode()).hexdigest()
+def _listing(kind: str, name: str, shared: SharedParameters) -> str:
+    return "metrics:" + hashlib.sha256(repr((kind, name, shared)).encode()).hexdigest()
+
+
+def _paged(
+    api: ScoringApi, shared: SharedParameters, place: tuple[Any, ...] | None
+) -> tuple[Asked, tuple[Any, ...] | None]:
+    """Give what is asked and the position to go on after; all pages have the window of the first one.
+
+    Without `at` a window ends now, which is another one with each page: so a cursor holds its end as well.
+    """
+    if place is None:
+        return api.asked(shared), None
+    until: datetime = place[0]
+    return api.asked(replace(shared, at=until.isoformat())), place[1:]
+
+
+def _next(asked: Asked, position: tuple[CursorValue, ...], listing: str) -> str:
+    return encode_cursor((instant(asked.window.until), *position), listing)
 
 
 def _explained(metric: Metric, row: BookedObservation) -> Explained:
