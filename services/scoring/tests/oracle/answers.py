@@ -1,12 +1,14 @@
 """Questions put to the service over HTTP and to the oracle, and what differs."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from .asked import Asked
-from .comparing import disagreements
+from .comparing import differences, disagreements
 from .drawing import NOW
 from .folding import difference, expected
 from .known import Known
@@ -14,6 +16,8 @@ from .metrics import DEFINITIONS, Definition
 from .rows import micros, moment
 from .world import World
 
+NOT_TAKEN_APART = frozenset({"recovery_lift", "revenue_at_risk"})
+"""Metrics that are no sums of parts."""
 LENGTHS = {"30d": 30, "7d": 7, "90d": 90, "1d": 1}
 
 
@@ -93,6 +97,35 @@ class Asking:
             "/v1/metrics/nps", **self.parameters, where=_written(where), population="relationship"
         )
         return list(self._compared("relationship nps", found, asked, DEFINITIONS["nps"]))
+
+    async def compared(self, against: tuple[str, str] | None) -> list[str]:
+        """All metrics beside a group of their own window, or beside the window before."""
+        wrong: list[str] = []
+        length = self.asked.until - self.asked.since
+        other = replace(self.asked, since=self.asked.since - length, until=self.asked.since)
+        compare = "previous"
+        if against is not None:
+            other, compare = self._with((against,)), ":".join(against)
+        for name, definition in DEFINITIONS.items():
+            if name in NOT_TAKEN_APART:
+                continue
+            found = await self.world.get(f"/v1/metrics/{name}", **self.parameters, compare=compare)
+            values = definition.of(self.known, self.asked), definition.of(self.known, other)
+            lines = differences(found["comparison"], *values, duration=definition.tolerant)
+            wrong += [f"{self.label}: {name} against {compare}: {line}" for line in lines]
+        return wrong
+
+    async def drivers(self, by: str) -> list[str]:
+        """All changes since the window before, whose parts must add up to them."""
+        wrong: list[str] = []
+        for name in DEFINITIONS.keys() - NOT_TAKEN_APART:
+            found = await self.world.get(f"/v1/metrics/{name}/drivers", **self.parameters, by=by)
+            if found["change"] is not None:
+                parts = [*found["drivers"], *filter(None, [found["unattributed"]])]
+                whole, sum_ = found["change"]["value"], sum(one["total"]["value"] for one in parts)
+                if not math.isclose(whole, sum_, rel_tol=1e-9, abs_tol=1e-9):
+                    wrong.append(f"{self.label}: {name} by {by}: parts add up to {sum_}, not {whole}")
+        return wrong
 
     def _with(self, where: tuple[tuple[str, str], ...]) -> Asked:
         return Asked(self.asked.since, self.asked.until, self.asked.now, where)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from .intervals import Interval, lift_interval, mean_difference_interval
 from .values import Value
 
 SKETCH = 1 / 128
@@ -32,6 +33,35 @@ def disagreements(found: Mapping[str, Any], wanted: Value, *, duration: bool) ->
         if not _same(said, figure, *exact) and not (wanted.n == 0 and not figure and said is None):
             wrong.append(f"{name} is {said}, not {figure}")
     return wrong
+
+
+def differences(found: Mapping[str, Any], wanted: Value, other: Value, *, duration: bool) -> list[str]:
+    """Say where a comparison differs: the other value, the difference, and its interval for shares and means."""
+    wrong: list[str] = []
+    if found["n"] != other.n:
+        wrong.append(f"n is {found['n']}, not {other.n}")
+    if not _same(found["value"], other.value, SKETCH if duration else 0.0, 0.0011):
+        wrong.append(f"the other value is {found['value']}, not {other.value}")
+    if wanted.value is None or other.value is None or found["difference"] is None:
+        return wrong
+    difference = wanted.value - other.value
+    slack = (wanted.value + other.value) * SKETCH + 0.003 if duration else 2e-6
+    if not _same(found["difference"], difference, 0.0, slack):
+        wrong.append(f"difference is {found['difference']}, not {difference}")
+    interval = _difference_interval(wanted, other)
+    if interval is not None and found["ci_low"] is not None:
+        for name, figure in zip(("ci_low", "ci_high"), interval, strict=True):
+            if not _same(found[name], figure, _TABLES, 5e-3):
+                wrong.append(f"{name} is {found[name]}, not {figure}")
+    return wrong
+
+
+def _difference_interval(one: Value, other: Value) -> Interval | None:
+    if one.sample and other.sample:
+        return mean_difference_interval(one.sample, other.sample)
+    if one.hits is not None and other.hits is not None:
+        return lift_interval(one.hits, one.n, other.hits, other.n)
+    return None
 
 
 def _inside(found: Mapping[str, Any], path: str) -> Any:

@@ -28,7 +28,7 @@ START = datetime(2026, 3, 24, 9, 0, tzinfo=UTC)
 NOW = datetime(2026, 4, 28, 10, 0, tzinfo=UTC)
 """When the histories are asked about; some of what targets promise is still due then."""
 
-_MINUTES = (0, 0, 1, 17, 60, 600, 1440, 4 * 1440, 7 * 1440, 7 * 1440 + 17, 9 * 1440, 20 * 1440, 34 * 1440)
+_MINUTES = (0, 0, 1, 17, 30, 60, 600, 1440, 4 * 1440, 7 * 1440, 7 * 1440 + 17, 9 * 1440, 20 * 1440, 34 * 1440)
 _BEYOND = (timedelta(0),) * 4 + (timedelta(microseconds=400), timedelta(microseconds=1_500_900))
 _SCALES: Sequence[tuple[str, int, int, str, tuple[float, ...] | None]] = (
     *[("nps", 0, 10, "higher_is_better", None)] * 3,
@@ -107,7 +107,7 @@ def creations(draw: Draw, names: Names, source: str, ticket: str) -> TicketCreat
         team=draw(_teams),
         agent=draw(_agents),
         contact_type=draw(st.sampled_from(("refund", "refund", None))),
-        priority=draw(st.sampled_from((None, None, None, "high", "low"))),
+        priority=draw(st.sampled_from((None, "high", "low"))),
         tags=draw(st.sampled_from((None, ("b", "a"), ("a",)))),
         worked_s=draw(st.sampled_from((None, None, None, 12.5))),
         subject=None,
@@ -125,8 +125,8 @@ def ticket_events(draw: Draw, names: Names, ticket: str) -> CanonicalEventBase:
 
 
 def _replied(draw: Draw, base: dict[str, Any]) -> TicketReplied:
-    author = draw(st.sampled_from(("customer", "customer", "agent", "agent", "bot")))
-    public = draw(st.sampled_from((True, True, True, False)))
+    author = draw(st.sampled_from(("customer",) * 4 + ("agent",) * 4 + ("bot",)))
+    public = draw(st.sampled_from((True,) * 6 + (False,)))
     return TicketReplied(**base, message_id="m", author=author, public=public, worked_s=draw(_WORKED))
 
 
@@ -180,7 +180,8 @@ _TICKET_EVENTS: Mapping[str, Callable[[Draw, dict[str, Any]], CanonicalEventBase
 _WORKED = st.sampled_from((None, None, 0.0, 60.0, 0.25))
 _STATUSES = ("solved", "solved", "open", "pending", "closed", "new", "on_hold")
 _TICKET_KINDS = (
-    *("replied", "status") * 6,
+    *("replied",) * 12,
+    *("status",) * 6,
     *("assigned", "updated") * 3,
     *("created", "created", "escalated", "escalated", "merged", "deleted"),
 )

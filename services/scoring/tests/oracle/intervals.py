@@ -6,10 +6,12 @@ from typing import Any, cast
 
 import scipy.stats
 import statsmodels.stats.proportion
+import statsmodels.stats.weightstats
 
 # Neither library says its types.
 stats = cast("Any", scipy.stats)
 shares = cast("Any", statsmodels.stats.proportion)
+means = cast("Any", statsmodels.stats.weightstats)
 
 Interval = tuple[float, float]
 
@@ -61,3 +63,13 @@ def lift_interval(hits: int, n: int, other_hits: int, other_n: int) -> Interval 
         hits, n, other_hits, other_n, compare="diff", method="newcomb"
     )
     return 100 * float(low), 100 * float(high)
+
+
+def mean_difference_interval(values: Sequence[float], others: Sequence[float]) -> Interval | None:
+    """Welch's interval of a difference of means; None where a side has one value, or nothing varies."""
+    if min(len(values), len(others)) <= 1 or (len(set(values)) == 1 and len(set(others)) == 1):
+        return None
+    low, high = means.CompareMeans(means.DescrStatsW(values), means.DescrStatsW(others)).tconfint_diff(
+        usevar="unequal"
+    )
+    return float(low), float(high)

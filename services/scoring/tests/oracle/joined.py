@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from . import rows as r
 from .asked import Asked
 from .customers import Case
-from .intervals import lift_interval, share_interval
+from .intervals import lift_interval
 from .known import Known
 from .rows import DAY, Row
-from .values import Value, percent
+from .values import Value, percent, share_of
 
 WEEK = 7 * DAY
 ANSWER_TIME = 90 * DAY
@@ -28,7 +28,7 @@ def first_contact_resolution(known: Known, asked: Asked) -> Value:
     )
     n = len(solved)
     provisional = sum(row.at > asked.now - WEEK for row in solved)
-    return Value(n, percent(hits, n), share_interval(hits, n), {"provisional": provisional})
+    return share_of(hits, n, {"provisional": provisional})
 
 
 def repeat_contact_rate(known: Known, asked: Asked) -> Value:
@@ -46,7 +46,7 @@ def repeat_contact_rate(known: Known, asked: Asked) -> Value:
         for row in judged
     )
     n = len(judged)
-    return Value(n, percent(hits, n), share_interval(hits, n), {"unjudged": len(chosen) - n})
+    return share_of(hits, n, {"unjudged": len(chosen) - n})
 
 
 def _same_matter(known: Known, one: Row, other: Row) -> bool:
@@ -69,7 +69,7 @@ def response_rate(known: Known, asked: Asked) -> Value:
         else any(_answers(known, row, answer) for answer in answers)
         for row in chosen
     )
-    return Value(len(chosen), percent(hits, len(chosen)), share_interval(hits, len(chosen)))
+    return share_of(hits, len(chosen))
 
 
 def _answers(known: Known, send: Row, answer: Row) -> bool:
@@ -88,13 +88,13 @@ def _answers(known: Known, send: Row, answer: Row) -> bool:
 def retention(known: Known, asked: Asked) -> Value:
     """Give the share of the cohort that has not left."""
     n, left = _cohort(known, asked)
-    return Value(n, percent(n - left, n), share_interval(n - left, n))
+    return share_of(n - left, n)
 
 
 def churn(known: Known, asked: Asked) -> Value:
     """Give the share of the same cohort that has left."""
     n, left = _cohort(known, asked)
-    return Value(n, percent(left, n), share_interval(left, n))
+    return share_of(left, n)
 
 
 def _cohort(known: Known, asked: Asked) -> tuple[int, int]:
@@ -132,7 +132,7 @@ def closed_loop_rate(known: Known, asked: Asked) -> Value:
         "coverage": percent(sum(row.document in triggers for row in low), len(low)),
         "on_time": percent(len(on_time), len(due)),
     }
-    return Value(n, percent(len(closed), n), share_interval(len(closed), n), extra)
+    return share_of(len(closed), n, extra)
 
 
 def recovery_rate(known: Known, asked: Asked) -> Value:
@@ -145,7 +145,7 @@ def recovery_rate(known: Known, asked: Asked) -> Value:
     nexts = [next_ for case in closed if (next_ := _next_of_case(known, case)) is not None]
     hits, n = sum(row.band != r.LOW for row in nexts), len(nexts)
     extra = {"of_all": percent(hits, len(closed))}
-    return Value(n, percent(hits, n), share_interval(hits, n), extra)
+    return share_of(hits, n, extra)
 
 
 def _next_of_case(known: Known, case: Case) -> Row | None:

@@ -8,6 +8,7 @@ from cxloop_common.events import AlertRecord, CanonicalEventBase, CloudEvent, Jo
 
 from .configured import NOTHING, Configured
 from .customers import Case, cases, identities, lifecycle_rows
+from .folding import ledger_document
 from .responses import Polarity, response_rows
 from .rows import Row
 from .standing import documents, messages
@@ -49,15 +50,20 @@ class Known:
     def by_metric(self) -> Mapping[int, Sequence[Row]]:
         """All rows of each metric number, by time, then document."""
         found: dict[int, list[Row]] = {}
-        for row in sorted(self.rows, key=lambda one: (one.at, one.document)):
+        for row in sorted(self.rows, key=_order):
             found.setdefault(row.metric, []).append(row)
         return found
 
     def of_metrics(self, *metrics: int) -> list[Row]:
         """Give the rows of some metrics, by time, then document."""
         found = [row for metric in metrics for row in self.by_metric.get(metric, ())]
-        return sorted(found, key=lambda one: (one.at, one.document))
+        return sorted(found, key=_order)
 
     def customer(self, row: Row) -> str | None:
         """Give journey's customer; an identifier that journey never told of stands for itself."""
         return None if row.customer is None else self.customers.get(row.customer, row.customer)
+
+
+def _order(row: Row) -> tuple[int, str]:
+    """Order rows by time, then by the name that the ledger has for their document."""
+    return row.at, ledger_document(row)

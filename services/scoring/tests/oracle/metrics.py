@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from . import joined
 from . import rows as r
 from .asked import Asked
-from .intervals import mean_interval, median_interval, nps_interval, share_interval
+from .intervals import mean_interval, median_interval, nps_interval
 from .known import Known
 from .rows import Row
-from .values import Value, percent, quantile
+from .values import Value, percent, quantile, share_of
 
 DURATIONS = {
     "first_response_time": r.FIRST_RESPONSE,
@@ -51,7 +51,7 @@ def _nps(known: Known, asked: Asked) -> Value:
 def _csat(known: Known, asked: Asked) -> Value:
     chosen = asked.choose(known, r.CSAT)
     hits = _in_band(chosen, r.HIGH)
-    return Value(len(chosen), percent(hits, len(chosen)), share_interval(hits, len(chosen)))
+    return share_of(hits, len(chosen))
 
 
 def _mean(name: str, metric: int) -> Definition:
@@ -65,7 +65,7 @@ def _mean(name: str, metric: int) -> Definition:
             else {"top_box": percent(_in_band(chosen, r.HIGH), n)}
         )
         return Value(
-            n, sum(row.value for row in chosen) / n / 100 if n else None, mean_interval(values), extra
+            n, sum(row.value for row in chosen) / n / 100 if n else None, mean_interval(values), extra, values
         )
 
     return Definition(of, (metric,))
@@ -90,7 +90,7 @@ def _duration(metric: int) -> Definition:
 def _share(yes: int, among: int) -> Definition:
     def of(known: Known, asked: Asked) -> Value:
         hits, n = sum(row.value for row in asked.choose(known, yes)), len(asked.choose(known, among))
-        return Value(n, percent(hits, n), share_interval(hits, n))
+        return share_of(hits, n)
 
     return Definition(of, (among,))
 
@@ -99,14 +99,16 @@ def _breaches(known: Known, asked: Asked) -> Value:
     # A breach is booked at its due time, which may lie ahead: it is none before then.
     chosen = [row for row in asked.choose(known, r.SLA_BREACH) if row.at <= asked.now]
     hits, n = sum(row.value for row in chosen), len(chosen)
-    return Value(n, percent(hits, n), share_interval(hits, n))
+    return share_of(hits, n)
 
 
 def _handoffs(known: Known, asked: Asked) -> Value:
     n, chosen = len(asked.choose(known, r.VOLUME)), asked.choose(known, r.HANDOFFS)
     values = [float(row.value) for row in chosen] + [0.0] * (n - len(chosen))
     two_or_more = percent(sum(row.value >= 2 for row in chosen), n)
-    return Value(n, sum(values) / n if n else None, mean_interval(values), {"two_or_more": two_or_more})
+    return Value(
+        n, sum(values) / n if n else None, mean_interval(values), {"two_or_more": two_or_more}, values
+    )
 
 
 def _volume(known: Known, asked: Asked) -> Value:

@@ -133,6 +133,8 @@ async def test_every_answer_is_the_one_that_the_definitions_give(
         *await now.groups(plan.by, plan.where),
         *await now.series(),
         *await now.relationship(plan.where),
+        *await now.compared(plan.where[0] if plan.seed % 2 else None),
+        *await now.drivers("team" if plan.by == "tag" else plan.by),
         *await then.scorecard(),
     ]
     assert not wrong, "\n" + "\n".join(wrong)

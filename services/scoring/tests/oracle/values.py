@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .intervals import Interval
+from .intervals import Interval, share_interval
 
 
 class Value(NamedTuple):
@@ -13,6 +13,15 @@ class Value(NamedTuple):
     value: float | None
     interval: Interval | None
     extra: Mapping[str, float | int | None] = {}
+    sample: Sequence[float] = ()
+    """The single values, where the value is their mean."""
+    hits: int | None = None
+    """How many say yes, where the value is a share."""
+
+
+def share_of(hits: int, n: int, extra: Mapping[str, float | int | None] | None = None) -> Value:
+    """Give a share in percent, with Wilson's interval."""
+    return Value(n, percent(hits, n), share_interval(hits, n), extra or {}, hits=hits)
 
 
 def percent(hits: int, n: int) -> float | None:
