@@ -475,6 +475,20 @@ async def test_a_target_is_breached_when_it_is_due_and_no_sooner(configured: Any
     assert (await get(configured, "/v1/tickets/desk:0"))["sla"][0]["status"] == "met"
 
 
+async def test_an_amount_names_its_currency_and_nothing_else_does(configured: Any) -> None:
+    path = "/v1/metrics/revenue_at_risk"
+    for answer_ in (await get(configured, path), await get(configured, f"{path}/series")):
+        assert (answer_["unit"], answer_["currency"]) == ("money", "EUR")
+    card = await get(configured, "/v1/scorecard")
+    named = {
+        one["metric"]: one["currency"]
+        for kind in ("service", "experience", "outcome")
+        for one in card[kind]
+        if "currency" in one
+    }
+    assert named == {"revenue_at_risk": "EUR"}
+
+
 async def test_cost_is_in_the_configured_currency(configured: Any) -> None:
     fields: dict[str, Any] = {**Story(1).at(0), "channel": "chat", "created_by": "customer"}
     await told(configured, [TicketCreated(**fields, contact_type="refund")])

@@ -80,7 +80,11 @@ class _About(BaseModel):
     as_of: datetime | None
 
 
-class MetricValue(Value, _About):
+class _AboutValue(_About):
+    currency: str | None = Field(default=None, description="Of amounts; null where no costs are configured")
+
+
+class MetricValue(Value, _AboutValue):
     """One metric over one window."""
 
     business: BusinessValue | None = Field(default=None, description="Of durations with business hours")
@@ -94,7 +98,7 @@ class PointValue(Value):
     until: datetime = Field(alias="to")
 
 
-class SeriesAnswer(_About):
+class SeriesAnswer(_AboutValue):
     """A metric step by step."""
 
     step: str
@@ -109,7 +113,7 @@ class GroupValue(Value):
     comparison: Comparison | None = Field(default=None, description="Where compare was given")
 
 
-class GroupsAnswer(_About):
+class GroupsAnswer(_AboutValue):
     """A metric by the values of a dimension."""
 
     by: str

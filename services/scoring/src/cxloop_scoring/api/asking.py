@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
 from cxloop_common.http import parameter_problem
 from cxloop_scoring.api.parameters import (
@@ -69,6 +70,11 @@ class ScoringApi:
     def asked(self, shared: SharedParameters) -> Asked:
         """Read the shared parameters. Raises Problem 400 saying what is possible."""
         return read_shared(shared, self.limits, self.now())
+
+    def about(self, asked: Asked, metric: Metric) -> dict[str, Any]:
+        """Say which metric was asked for, and what of it; of amounts also the currency that they are in."""
+        about = asked.about(metric)
+        return about | {"currency": self.rules().costs.currency} if metric.family is Family.AMOUNT else about
 
     @asynccontextmanager
     async def snapshot(

@@ -54,7 +54,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
         api.refuse_previous(asked, against)
         async with api.snapshot(compare_with=compare) as snapshot:
             (found,) = await api.points(snapshot, asked.question(metric), unsuppress=asked.unsuppress)
-            fields = {**asked.about(metric), **value_fields(found)}
+            fields = {**api.about(asked, metric), **value_fields(found)}
             if against is not None:
                 other, difference = await api.compared(snapshot, metric, asked, against)
                 fields["comparison"] = comparison_fields(_written(against), other, difference)
@@ -79,7 +79,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
             )
             for span, one in zip(spans, found, strict=True)
         ]
-        return SeriesAnswer(**asked.about(metric), step=step, zone=tz.key, points=points)
+        return SeriesAnswer(**api.about(asked, metric), step=step, zone=tz.key, points=points)
 
     @router.get("/metrics/{name}/groups", response_model=GroupsAnswer, response_model_exclude_unset=True)
     async def groups(name: str, shared: Shared, by: By, compare: Compare = None) -> Any:  # pyright: ignore[reportUnusedFunction]
@@ -98,7 +98,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
                 }
         answers: dict[str, Answer] = {key: one for (_, key), one in found.items() if key is not None}
         return GroupsAnswer(
-            **asked.about(metric),
+            **api.about(asked, metric),
             by=by,
             groups=[
                 GroupValue.model_validate(
@@ -120,7 +120,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
             found = await api.scorecard(snapshot, list(CATALOGUE.values()), asked)
         for metric, one in found:
             kinds[metric.kind].append(
-                MetricValue.model_validate({**asked.about(metric), **value_fields(one)})
+                MetricValue.model_validate({**api.about(asked, metric), **value_fields(one)})
             )
         return Scorecard.model_validate({**asked.frame(), **kinds})
 
