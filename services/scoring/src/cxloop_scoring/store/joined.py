@@ -16,7 +16,7 @@ from cxloop_scoring.domain.questions import Question
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.store import met_cases, met_customers
 from cxloop_scoring.store.connection import Connection
-from cxloop_scoring.store.meeting import Asked, asked_of
+from cxloop_scoring.store.meeting import Asked, asked_of, plan_for_many
 
 _Count: TypeAlias = Callable[[Asked, Rules], Awaitable[RawTallies]]
 
@@ -54,6 +54,7 @@ class Joined:
         asked = await asked_of(connection, question, now)
         if asked is None:
             return {}
+        await plan_for_many(connection)
         raw = await count(asked, rules)
         return await _named(connection, raw, grouped=question.by is not None)
 

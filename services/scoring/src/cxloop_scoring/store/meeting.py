@@ -17,6 +17,7 @@ from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.identities import canonical
 from cxloop_scoring.store.questions import dimension_numbers, value_ids
+from cxloop_scoring.store.relationship import WORK_MEM
 from cxloop_scoring.store.sums import Parameters
 
 SCORES: Final = (MetricNumber.NPS, MetricNumber.CSAT, MetricNumber.CES, MetricNumber.CES_V1)
@@ -108,17 +109,27 @@ class Asked:
             WHERE TRUE {self.filters(parameters)} {self.known(parameters)}
         """
 
-    def chosen_net(self, parameters: Parameters, metrics: Sequence[int], columns: Sequence[str]) -> str:
-        """Write the rows of the question that are in force: `place`, `grouped`, `columns` and `owner`."""
-        wanted = list(dict.fromkeys([*columns, "metric", "document", "at", "customer"]))
-        names = ", ".join(wanted)
-        owner, join = self.owner(parameters)
-        return f"""
-            SELECT l.*, {owner} AS owner FROM (
-                SELECT place, grouped, {names} FROM ({self.chosen(parameters, metrics, wanted)}) AS signed
-                GROUP BY place, grouped, {names} HAVING sum(sign) > 0
-            ) AS l {join}
+    def chosen_net(
+        self, parameters: Parameters, metrics: Sequence[int], columns: Sequence[str], more: str = ""
+    ) -> str:
+        """Write the rows of the question that are in force: `place`, `grouped`, `columns` and `owner`.
+
+        `more` are conditions on single rows, which hold for a withdrawal where they hold for what it withdraws.
         """
+        group, join = self.group(parameters)
+        place, source, within = "0", "ledger AS l", ""
+        if len(self.spans) > 1:
+            place, source = "s.place", f"{self.of_spans(parameters)} CROSS JOIN ledger AS l"
+            within = " AND l.at >= s.since AND l.at < s.until"
+        rows = self._in_force(
+            parameters,
+            metrics,
+            {"place": place, "grouped": group, **_own_names(columns)},
+            Span(self.since, self.until),
+            f"{source} {join}",
+            f"{within} {self.filters(parameters)} {more}",
+        )
+        return self._owned(parameters, rows)
 
     def net(
         self,
@@ -129,33 +140,66 @@ class Asked:
         more: str = "",
     ) -> str:
         """Write all rows in force of a span, whatever the question's filters: `columns` and `owner`."""
-        wanted = list(dict.fromkeys([*columns, "metric", "document", "at", "customer"]))
-        names = ", ".join(f"l.{name}" for name in wanted)
+        return self._owned(parameters, self.net_rows(parameters, metrics, columns, span, more))
+
+    def net_rows(
+        self,
+        parameters: Parameters,
+        metrics: Sequence[int],
+        columns: Sequence[str],
+        span: Span,
+        more: str = "",
+    ) -> str:
+        """Write the same without `owner`."""
+        return self._in_force(parameters, metrics, _own_names(columns), span, "ledger AS l", more)
+
+    def _owned(self, parameters: Parameters, rows: str) -> str:
+        owner, join = self.owner(parameters)
+        return f"SELECT l.*, {owner} AS owner FROM ({rows}) AS l {join}"
+
+    def _in_force(
+        self,
+        parameters: Parameters,
+        metrics: Sequence[int],
+        names: Mapping[str, str],
+        span: Span,
+        source: str,
+        conditions: str,
+    ) -> str:
+        """Write the net rows of a span: `names` are the columns, each with what it is in `source`."""
         numbers = parameters.add([int(metric) for metric in metrics])
         since = parameters.add(instant(max(BEGINNING, span.since)))
         until = parameters.add(instant(span.until))
-        owner, join = self.owner(parameters)
-        rows = f"""
-            FROM ledger AS l
-            WHERE l.metric = ANY({numbers}::int2[]) AND l.at >= {since}::timestamptz
-                AND l.at < {until}::timestamptz {more} {self.known(parameters)}
-        """
-        corrected = f"""
-            EXISTS (
-                SELECT FROM ledger AS w
-                WHERE w.metric = ANY({numbers}::int2[]) AND w.sign < 0 AND w.at >= {since}::timestamptz
-                    AND w.at < {until}::timestamptz AND w.metric = l.metric AND w.at = l.at
-                    AND w.document = l.document {self.known(parameters, "w")}
-            )
-        """
-        # What was never withdrawn is in force as it stands; few rows are left to be added up.
+
+        def among(row: str) -> str:
+            return f"""
+                {row}.metric = ANY({numbers}::int2[]) AND {row}.at >= {since}::timestamptz
+                    AND {row}.at < {until}::timestamptz {self.known(parameters, row)}
+            """
+
+        columns = ", ".join(f"{value} AS {name}" for name, value in names.items())
+        keys = ", ".join(str(number + 1) for number in range(len(names)))
+        corrected = f"(SELECT FROM ledger AS w WHERE {among('w')} AND w.sign < 0 AND w.metric = l.metric AND w.at = l.at)"
+        rows = f"FROM {source} WHERE {among('l')} {conditions}"
+        # What has no withdrawal at its time is in force as it stands; few rows are left to be added up.
         return f"""
-            SELECT l.*, {owner} AS owner FROM (
-                SELECT {names} {rows} AND l.sign > 0 AND NOT {corrected}
-                UNION ALL
-                SELECT {names} {rows} AND {corrected} GROUP BY {names} HAVING sum(l.sign) > 0
-            ) AS l {join}
+            SELECT {columns} {rows} AND l.sign > 0 AND NOT EXISTS {corrected}
+            UNION ALL
+            SELECT {columns} {rows} AND EXISTS {corrected} GROUP BY {keys} HAVING sum(l.sign) > 0
         """
+
+
+async def plan_for_many(connection: Connection) -> None:
+    """Have the statements that follow in this transaction planned for many rows, whatever statistics say.
+
+    Right after rows came in masses there are none, and the server takes a range for a handful of rows: a loop
+    in a loop then takes minutes where hashing takes a fraction of a second. Workers of such a plan would share
+    hash tables in /dev/shm, of which a container usually has 64 MB for all of them.
+    """
+    await connection.execute(
+        "SET LOCAL enable_nestloop = off; SET LOCAL max_parallel_workers_per_gather = 0; "
+        f"SET LOCAL work_mem = '{WORK_MEM}'"
+    )
 
 
 async def asked_of(connection: Connection, question: Question, now: datetime) -> Asked | None:
@@ -173,3 +217,7 @@ async def asked_of(connection: Connection, question: Question, now: datetime) ->
 
 def _named(columns: Sequence[str]) -> str:
     return "".join(f"l.{name}, " for name in columns)
+
+
+def _own_names(columns: Sequence[str]) -> dict[str, str]:
+    return {name: f"l.{name}" for name in (*columns, "metric", "document", "at", "customer")}

@@ -16,6 +16,7 @@ from cxloop_scoring.store.sums import Parameters
 _SOLVED: Final = (MetricNumber.FIRST_RESOLUTION_TIME,)
 _CANDIDATES: Final = (MetricNumber.FIRST_CONTACT_RESOLUTION,)
 _CONTACTS: Final = (MetricNumber.REPEAT_CONTACT_RATE,)
+_JUDGED: Final = "AND l.customer IS NOT NULL AND l.contact_type IS NOT NULL"
 _WEEK: Final = "interval '7 days'"
 _ANSWER_TIME: Final = "interval '90 days'"
 
@@ -36,18 +37,11 @@ async def resolved_at_first_contact(asked: Asked, rules: Rules) -> RawTallies:
     parameters = Parameters()
     candidates = asked.chosen_net(parameters, _CANDIDATES, ("contact_type",))
     after = Span(asked.since, asked.until + WEEK)
-    contacts = asked.net(
-        parameters,
-        _CONTACTS,
-        ("contact_type",),
-        after,
-        "AND customer IS NOT NULL AND contact_type IS NOT NULL",
-    )
+    contacts = asked.net(parameters, _CONTACTS, ("contact_type",), after, _JUDGED)
     statement = f"""
-        WITH contacts AS MATERIALIZED ({contacts})
         SELECT place, grouped, count(*) FROM ({candidates}) AS one
         WHERE NOT EXISTS (
-            SELECT FROM contacts AS c
+            SELECT FROM ({contacts}) AS c
             WHERE c.owner = one.owner AND c.contact_type = one.contact_type AND c.document <> one.document
                 AND c.at > one.at AND c.at <= one.at + {_WEEK}
         )
@@ -62,56 +56,66 @@ async def repeated_contacts(asked: Asked, rules: Rules) -> RawTallies:
     """Count contacts whose customer and contact type are known; hits had an earlier one within a week."""
     del rules
     parameters = Parameters()
+    contacts = asked.chosen(parameters, _CONTACTS, ("customer", "contact_type"))
+    statement = f"""
+        SELECT place, grouped,
+            coalesce(sum(sign) FILTER (WHERE customer IS NOT NULL AND contact_type IS NOT NULL), 0)::int8,
+            coalesce(sum(sign) FILTER (WHERE customer IS NULL OR contact_type IS NULL), 0)::int8
+        FROM ({contacts}) AS contacts GROUP BY place, grouped HAVING sum(sign) > 0
+    """
+    tallies: RawTallies = {}
+    for place, grouped, judged, unjudged in await asked.connection.fetch(statement, *parameters.values):
+        tallies[place, grouped] = Tally(judged, 0, {"unjudged": unjudged})
+    parameters = Parameters()
     before = Span(asked.since - WEEK, asked.until)
     group, join = asked.group(parameters)
+    net = asked.net(parameters, _CONTACTS, ("contact_type", *asked.filed), before, _JUDGED)
     # The one just before tells for all: were it more than a week ago, so would be those before it.
     statement = f"""
         WITH walked AS (
             SELECT net.*, lag(at) OVER (PARTITION BY owner, contact_type ORDER BY at, document) AS before
-            FROM ({asked.net(parameters, _CONTACTS, ("contact_type", *asked.filed), before)}) AS net
+            FROM ({net}) AS net
         )
-        SELECT s.place, {group}, count(*) FILTER (WHERE l.owner IS NOT NULL AND l.contact_type IS NOT NULL),
-            count(*) FILTER (
-                WHERE l.owner IS NOT NULL AND l.contact_type IS NOT NULL AND l.before >= l.at - {_WEEK}
-            ),
-            count(*) FILTER (WHERE l.owner IS NULL OR l.contact_type IS NULL)
-        FROM {asked.of_spans(parameters)} JOIN walked AS l ON l.at >= s.since AND l.at < s.until {join}
+        SELECT s.place, {group}, count(*)
+        FROM (SELECT * FROM walked WHERE before >= at - {_WEEK}) AS l
+        JOIN {asked.of_spans(parameters)} ON l.at >= s.since AND l.at < s.until {join}
         WHERE TRUE {asked.filters(parameters)} GROUP BY 1, 2
     """
-    rows = await asked.connection.fetch(statement, *parameters.values)
-    return {(row[0], row[1]): Tally(row[2], row[3], {"unjudged": row[4]}) for row in rows}
+    for place, grouped, hits in await asked.connection.fetch(statement, *parameters.values):
+        tallies[place, grouped].hits = hits
+    return tallies
 
 
 async def answered_sends(asked: Asked, rules: Rules) -> RawTallies:
     """Count surveys sent; hits were answered, by the response they name or by their customer."""
     del rules
     parameters = Parameters()
-    known = asked.chosen(parameters, (MetricNumber.RESPONSE_RATE,), ("value",))
-    unlinked = asked.chosen_net(parameters, (MetricNumber.SEND_UNLINKED,), ("survey", "source"))
-    later = Span(asked.since, asked.until + ANSWER_TIME)
-    answers = asked.net(
-        parameters, SCORES, ("survey", "source"), later, "AND customer IS NOT NULL AND survey IS NOT NULL"
-    )
+    sends = asked.chosen(parameters, (MetricNumber.RESPONSE_RATE, MetricNumber.SEND_UNLINKED), ("value",))
     statement = f"""
-        SELECT place, grouped, sum(n)::int8, sum(hits)::int8 FROM (
-            SELECT place, grouped, sum(sign) AS n, sum(sign * value) AS hits FROM ({known}) AS known
-            GROUP BY place, grouped
-            UNION ALL
-            SELECT place, grouped, count(*), count(*) FILTER (WHERE answered) FROM (
-                SELECT one.place, one.grouped, EXISTS (
-                    SELECT FROM answers AS a
-                    WHERE a.owner = one.owner AND a.survey = one.survey AND a.source = one.source
-                        AND a.at >= one.at AND a.at < one.at + {_ANSWER_TIME}
-                ) AS answered
-                FROM ({unlinked}) AS one
-            ) AS unlinked
-            GROUP BY place, grouped
-        ) AS sends
+        SELECT place, grouped, sum(sign)::int8, sum(sign * value)::int8
+        FROM ({sends}) AS sends GROUP BY place, grouped HAVING sum(sign) > 0
+    """
+    rows = await asked.connection.fetch(statement, *parameters.values)
+    tallies: RawTallies = {(row[0], row[1]): Tally(row[2], row[3]) for row in rows}
+    parameters = Parameters()
+    known = "AND l.customer IS NOT NULL AND l.survey IS NOT NULL"
+    unlinked = asked.chosen_net(
+        parameters, (MetricNumber.SEND_UNLINKED,), ("survey", "source", "value"), known
+    )
+    later = Span(asked.since, asked.until + ANSWER_TIME)
+    answers = asked.net(parameters, SCORES, ("survey", "source"), later, known)
+    statement = f"""
+        SELECT place, grouped, count(*) FROM ({unlinked}) AS one
+        WHERE value = 0 AND EXISTS (
+            SELECT FROM ({answers}) AS a
+            WHERE a.owner = one.owner AND a.survey = one.survey AND a.source = one.source
+                AND a.at >= one.at AND a.at < one.at + {_ANSWER_TIME}
+        )
         GROUP BY place, grouped
     """
-    statement = f"WITH answers AS MATERIALIZED ({answers}) {statement}"
-    rows = await asked.connection.fetch(statement, *parameters.values)
-    return {(row[0], row[1]): Tally(row[2], row[3]) for row in rows}
+    for place, grouped, hits in await asked.connection.fetch(statement, *parameters.values):
+        tallies[place, grouped].hits += hits
+    return tallies
 
 
 async def cohorts(asked: Asked, rules: Rules) -> RawTallies:

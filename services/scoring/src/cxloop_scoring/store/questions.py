@@ -192,8 +192,8 @@ class Questions:
             pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            # Compiling a statement takes longer than answering it.
-            await connection.execute("SET LOCAL jit = off")
+            # Compiling a statement takes longer than answering it. A plan for any window is a bad one for most.
+            await connection.execute("SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_custom_plan")
             yield Snapshot(connection)
 
     async def dimensions(self) -> list[str]:
