@@ -113,9 +113,9 @@ def test_only_what_is_ours_and_new_is_kept_of_what_was_read() -> None:
     found = {PLACE: [record(offset) for offset in (8, 9, 10, 14)], foreign: [record(1, foreign)]}
     assert [r.offset for r in assignment.expected(found)] == [10, 14]
     assignment.advance(PLACE, 11)
-    assert [r.offset for r in assignment.still_ours(found[PLACE])] == [14]
+    assert [r.offset for r in assignment.still_ours(found[PLACE], assignment.era)] == [14]
     assignment.forget(frozenset({PLACE}))
-    assert assignment.still_ours(found[PLACE]) == []
+    assert assignment.still_ours(found[PLACE], assignment.era) == []
 
 
 @pytest.mark.parametrize(

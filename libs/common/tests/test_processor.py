@@ -224,6 +224,27 @@ async def test_a_batch_read_before_its_partition_went_away_and_came_back_is_fenc
     assert await tally.totals() == {"one-key": (10, 10)}
 
 
+async def test_a_batch_is_dropped_where_the_database_went_back_behind_it(tally: Tally) -> None:
+    await tally.send([(f"e{i}", "one-key", "1") for i in range(10)])
+    async with tally.working(TallyHandler(tally.names)):
+        await tally.count_is(10)
+    [(number, reached)] = await tally.fetch(
+        "SELECT partition, next_offset FROM offsets WHERE next_offset > 0"
+    )
+    place = Partition(tally.topic, number)
+    worker = Processor(tally, handler=TallyHandler(tally.names), topics=[TICKETS])
+    # A standby took over that lacks the last commits: our position lies beyond its row.
+    worker._assignment.positions[place] = reached + 5
+    worker._assignment.shards[place] = 1
+    await worker._process(
+        [Record(*place, reached + 5 + i, b"one-key", b"1", {"ce_id": f"z{i}".encode()}, 0) for i in range(10)]
+    )
+    await worker._disconnect()
+    assert worker._assignment.positions[place] == reached, "what lies between will be read again"
+    assert await tally.fetch("SELECT next_offset FROM offsets WHERE next_offset > 0") == [(reached,)]
+    assert await tally.totals() == {"one-key": (10, 10)}
+
+
 async def test_what_was_read_ahead_is_read_again_where_its_partition_was_placed_anew(tally: Tally) -> None:
     await tally.send([(f"e{i}", "one-key", "1") for i in range(50)])
     assignment = Assignment()

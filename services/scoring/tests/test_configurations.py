@@ -113,7 +113,11 @@ async def test_holiday_data_that_moves_a_date_is_another_configuration(
     assert await generation(worker, before) == BASE + 1
     asleep = RulesInForce(worker.database, None)
     assert (await asleep.at_least(0)).generation == BASE + 1
-    monkeypatch.setattr(holidays, "country_holidays", lambda *_, **__: {date(2026, 3, 10): "Moved"})
+
+    def moved(*_: object, **__: object) -> dict[date, str]:
+        return {date(2026, 3, 10): "Moved"}
+
+    monkeypatch.setattr(holidays, "country_holidays", moved)
     holidays_of.cache_clear()
     # Neither may software of other dates book by the number, nor pretend to have booked by it.
     with pytest.raises(SupersededError, match="holiday data"):

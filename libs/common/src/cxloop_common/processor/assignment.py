@@ -32,6 +32,7 @@ class Assignment:
         """Why a partition is not being read."""
         self.era = 0
         """Rises when a partition is placed anew: what was read before then need not follow on its position."""
+        self._placed: dict[Partition, int] = {}
         self._fetched: dict[Partition, int] = {}
 
     def take(
@@ -53,7 +54,7 @@ class Assignment:
             self.block(place, row.paused)
             return Standing.PAUSED
         self.blocked.pop(place, None)
-        self.era += 1
+        self._place_anew(place)
         self.positions[place] = self._fetched[place] = row.next_offset
         return Standing.READ
 
@@ -84,10 +85,22 @@ class Assignment:
                 self._fetched[place] = found[place][-1].offset + 1
         return records
 
-    def still_ours(self, part: Sequence[Record]) -> list[Record]:
-        """Keep of a batch what has neither been committed nor given away since it was read."""
-        positions = self.positions
-        return [record for record in part if record.offset >= positions.get(record.place, _NEVER)]
+    def _place_anew(self, place: Partition) -> None:
+        self.era += 1
+        self._placed[place] = self.era
+
+    def still_ours(self, part: Sequence[Record], era: int) -> list[Record]:
+        """Keep of a batch what has neither been committed nor given away, nor placed anew, since it was read.
+
+        era: the assignment's when the batch was begun. A partition that was placed anew since then is read again
+        from its position, which may lie before what is left of the batch: after a standby took over, say.
+        """
+        positions, placed = self.positions, self._placed
+        return [
+            record
+            for record in part
+            if record.offset >= positions.get(record.place, _NEVER) and placed.get(record.place, 0) <= era
+        ]
 
     def correct(self, place: Partition, next_offset: int) -> bool:
         """Follow the row of a partition; tell whether it must be read again from there.
@@ -96,7 +109,7 @@ class Assignment:
         """
         read_on = not self.positions[place] <= next_offset <= self._fetched.get(place, -1)
         if read_on:
-            self.era += 1
+            self._place_anew(place)
             self._fetched[place] = next_offset
         self.positions[place] = next_offset
         return read_on

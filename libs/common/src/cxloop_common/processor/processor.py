@@ -246,8 +246,9 @@ class Processor:
         work: deque[Sequence[Record]] = deque([records])
         poison: Poison = {}
         pause_s = FIRST_PAUSE_S
+        era = self._assignment.era
         while work:
-            part = self._assignment.still_ours(work[0])
+            part = self._assignment.still_ours(work[0], era)
             if not part:
                 work.popleft()
                 continue
