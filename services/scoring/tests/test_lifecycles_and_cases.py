@@ -12,7 +12,7 @@ from cxloop_common.events.outcomes import AlertScore
 from cxloop_scoring.domain.cases import CaseLink, LinkKind, case_links, case_observations, fold_case
 from cxloop_scoring.domain.customers import hash_of
 from cxloop_scoring.domain.documents import contributions
-from cxloop_scoring.domain.facts import Facts, add_fact, decode_facts, encode_facts
+from cxloop_scoring.domain.facts import Facts, add_fact, decode_facts, encode_facts, event_ids
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.lifecycle import lifecycle_document
 from cxloop_scoring.domain.metrics import MetricNumber
@@ -229,3 +229,10 @@ def test_an_alert_that_is_none_is_unreadable() -> None:
     _, value, headers = encode_event(alert(1, "open"))
     with pytest.raises(UnreadableError):
         read(dict(headers), (value or b"").replace(b'"open"', b'"ajar"'))
+
+
+def test_one_event_id_of_two_sources_is_two_touchpoints() -> None:
+    worth = {"amount": 10, "currency": "EUR"}
+    shops = [touchpoint("purchase", id="1", source=name, value=worth) for name in ("shop", "web")]
+    assert [row[:2] for row in booked(*shops, shops[0])] == [(STATE, 1), (MONEY, 1000), (MONEY, 1000)]
+    assert event_ids(facts_of(*shops)[1]) == ("1",)

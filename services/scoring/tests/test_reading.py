@@ -27,7 +27,7 @@ from cxloop_common.events import (
 )
 from cxloop_common.topics import ALERT_EVENT, SCORE_EVENT
 from cxloop_scoring.domain import reading
-from cxloop_scoring.domain.facts import AUTHORS, encode_fact
+from cxloop_scoring.domain.facts import AUTHORS, encode_fact, event_ids
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.reading import READABLE, SaysNothingError, UnreadableError, read
 from cxloop_scoring.domain.responses import fold_response
@@ -100,7 +100,7 @@ def test_outcomes_are_read_quickly_too(event: Any, monkeypatch: pytest.MonkeyPat
     expected = read(dict(headers), value)
     monkeypatch.setattr(reading, "_read_by_model", None)
     assert read(dict(headers), value) == expected
-    assert expected.event_id == event.id
+    assert event_ids({expected.event_id: expected.fact}) == (event.id,)
     assert expected.fact.at == microseconds(AT)
 
 

@@ -5,6 +5,7 @@ and repetition leave no trace.
 """
 
 from typing import Final, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 
@@ -174,11 +175,22 @@ Fact: TypeAlias = (
     | CaseChanged
 )
 Facts: TypeAlias = dict[str, Fact]
-"""A document: event id to fact. A tombstone's key is the event id, NUL, and what tells the content apart."""
+"""A document: event id to fact. A tombstone's key is the event id, NUL, and what tells the content apart.
+
+An event id is unique within its source. Touchpoints of several sources meet in one document, so theirs are keyed by
+event id, U+0001 and the source.
+"""
 
 encode_fact = msgspec.msgpack.Encoder().encode
 encode_facts = msgspec.msgpack.Encoder().encode
 decode_facts = msgspec.msgpack.Decoder(Facts).decode
+
+
+def fact_key(event_id: str, fact: Fact) -> str:
+    """Give the key of an event's fact in its document."""
+    # NUL parts an event id from its content in the keys of tombstones.
+    key = event_id.replace("\x00", "\ufffd")
+    return f"{key}\x01{quote(fact.source, safe='')}" if type(fact) is Touched else key
 
 
 def _rank(fact: Fact) -> tuple[int, bytes, bytes]:
@@ -217,7 +229,15 @@ def add_fact(facts: Facts, event_id: str, fact: Fact) -> bool:
 
 def event_ids(facts: Facts) -> tuple[str, ...]:
     """Give the ids of the events behind a document, sorted, each once."""
-    return tuple(sorted([key for key in facts if "\x00" not in key]))
+    return tuple(
+        sorted(
+            {
+                key.rpartition("\x01")[0] if type(fact) is Touched else key
+                for key, fact in facts.items()
+                if "\x00" not in key
+            }
+        )
+    )
 
 
 def conflicts(facts: Facts) -> int:

@@ -41,6 +41,7 @@ from cxloop_scoring.domain.facts import (
     StatusChanged,
     Tombstone,
     Updated,
+    fact_key,
 )
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.reading_outcomes import OUTCOME_READERS, SaysNothingError
@@ -149,7 +150,7 @@ class _Link(msgspec.Struct, gc=False):
 
 
 class Reading(NamedTuple):
-    """What a record says: a fact, under its event id, of a document."""
+    """What a record says: a fact, under its key, of a document."""
 
     document: str
     event_id: str
@@ -378,8 +379,7 @@ def _read_quickly(headers: Mapping[str, bytes], value: bytes | None) -> Reading:
     if not 0 < len(event_id) <= _LONGEST_ID or not 0 < len(source) <= _LONGEST_SOURCE:
         raise _ModelDecidesError
     document, fact = build(source, at, digest_of(value), value)
-    # NUL parts an event id from its content in the keys of tombstones.
-    return Reading(document, event_id.replace("\x00", "\ufffd"), fact)
+    return Reading(document, fact_key(event_id, fact), fact)
 
 
 def _read_by_model(headers: Mapping[str, bytes], value: bytes | None) -> Reading:
