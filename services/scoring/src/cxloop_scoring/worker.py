@@ -11,7 +11,7 @@ from cxloop_common.kafka.records import Message
 from cxloop_common.processor import Batch, PoisonError, PoisonReason, Transaction
 from cxloop_common.topics import SCORES, SCORING_LINKS, TopicNames
 from cxloop_scoring.domain.buckets import BucketRows, Changes, Entry
-from cxloop_scoring.domain.cases import CASE, case_links
+from cxloop_scoring.domain.cases import CASE, CaseLink, case_links
 from cxloop_scoring.domain.clocks import ClockAnomaly
 from cxloop_scoring.domain.documents import (
     RESPONSE,
@@ -31,7 +31,7 @@ from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.scores import Encoded, link_of, score_of
 from cxloop_scoring.domain.tickets import Ticket
 from cxloop_scoring.store.booked import booked_before
-from cxloop_scoring.store.case_links import remember_case_links
+from cxloop_scoring.store.case_links import forget_case_links, remember_case_links
 from cxloop_scoring.store.scales import Scales, SurveyScale, scale_of
 from cxloop_scoring.store.vocabulary import Vocabulary
 from cxloop_scoring.store.writing import (
@@ -159,13 +159,9 @@ class ScoringHandler:
         )
         for reason, times in surprises.items():
             self._counters.anomalies.labels(reason).inc(times)
-        links = [
-            link
-            for document in changed
-            if document.id.startswith(CASE)
-            for link in case_links(document.id, document.facts)
-        ]
+        links, gone = _case_links(changed, stored)
         await remember_case_links(connection, links, self._now())
+        await forget_case_links(connection, gone)
 
         def announce() -> None:
             transaction.publish(self._messages(changed, folded, stored, rules.generation))
@@ -287,6 +283,21 @@ def _scales(arrivals: Mapping[str, _Arrivals]) -> set[SurveyScale]:
             source = source_of(document)
             found.update(scale for _, fact in arrived.facts if (scale := scale_of(source, fact)) is not None)
     return found
+
+
+def _case_links(
+    changed: Iterable[ChangedDocument], stored: Mapping[str, StoredDocument]
+) -> tuple[list[CaseLink], list[CaseLink]]:
+    """Give the links of cases as they stand, and those that only contents have named that lost since."""
+    links: list[CaseLink] = []
+    gone: set[CaseLink] = set()
+    for document in changed:
+        if document.id.startswith(CASE):
+            found = case_links(document.id, document.facts)
+            links += found
+            if document.version is not None:
+                gone.update(set(case_links(document.id, stored[document.id].facts)).difference(found))
+    return links, sorted(gone)
 
 
 def _arrivals(batch: Batch) -> dict[str, _Arrivals]:

@@ -13,6 +13,11 @@ _REMEMBER = """
     ON CONFLICT (kind, subject, case_document) DO NOTHING
 """
 
+_FORGET = """
+    DELETE FROM case_links AS l USING unnest($1::int2[], $2::text[], $3::text[]) AS u (kind, subject, case_document)
+    WHERE l.kind = u.kind AND l.subject = u.subject AND l.case_document = u.case_document
+"""
+
 
 async def remember_case_links(
     connection: Connection, links: Sequence[CaseLink], recorded_at: datetime
@@ -26,4 +31,15 @@ async def remember_case_links(
             [link.subject for link in ordered],
             [link.case_document for link in ordered],
             recorded_at,
+        )
+
+
+async def forget_case_links(connection: Connection, links: Sequence[CaseLink]) -> None:
+    """Delete links that no version of their case names any more: another content won under its event id."""
+    if links:
+        await connection.execute(
+            _FORGET,
+            [int(link.kind) for link in links],
+            [link.subject for link in links],
+            [link.case_document for link in links],
         )
