@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from cxloop_common.events import SurveyResponded, TicketCreated, TicketStatusChanged, encode_event
+from cxloop_common.events import (
+    AlertRecord,
+    Owner,
+    Scale,
+    SurveyResponded,
+    TicketCreated,
+    TicketStatusChanged,
+    encode_event,
+)
 from cxloop_common.kafka.records import Message
 from cxloop_common.topics import SCORING_LINKS, TICKETS
 from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
@@ -158,3 +166,35 @@ async def test_a_long_histogram_is_compacted_without_changing_what_it_says(worke
     )
     assert len(held) < 100
     assert decode_histogram(held)[1000] >= 1000
+
+
+def case(superseded: str) -> AlertRecord:
+    fields: dict[str, Any] = {"version": 1, "status": "open", "change": "opened", "severity": "high"}
+    fields |= {"rule": "low-nps", "route": "vip", "owner": Owner(kind="team", id="care", name="Care")}
+    fields |= {"case_id": "c1", "reason": "x", "at": NOON, "supersedes": (superseded,)}
+    return AlertRecord(**fields, id="a1", source="alerting", time=NOON)
+
+
+async def test_a_content_that_lost_leaves_no_link_of_its_case(worker: Any) -> None:
+    found: list[set[tuple[int, str, str]]] = []
+    for order in (("x", "y"), ("y", "x"), ("x", "y", "x"), ("y", "x", "y")):
+        await worker.reset()
+        for superseded in order:
+            await worker.deliver([case(superseded)])
+        found.append(await worker.case_links())
+    assert len(found[0]) == 1
+    assert all(links == found[0] for links in found)
+
+
+async def test_scores_too_large_to_be_added_up_spoil_no_others(worker: Any) -> None:
+    huge = [
+        answer(f"h{number}", 0, response=f"h{number}").model_copy(
+            update={"metric": "csat", "score": most, "scale": Scale(min=-most, max=most)}
+        )
+        for number, most in enumerate((10_000.0, 10_001.0, 3e7, 3e7, 1e18, 1e299, 1.7e308, 1.7e308))
+    ]
+    good = answer("g", 4, response="g").model_copy(update={"metric": "csat", "scale": Scale(min=1, max=5)})
+    for one in (*huge, good):
+        await worker.deliver([one])
+    assert await totals(worker, MetricNumber.CSAT) == (2, 1_000_400)
+    assert len(worker.parked) == 2

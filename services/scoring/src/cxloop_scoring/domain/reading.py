@@ -5,7 +5,6 @@ models, whose word is final: those accept some spellings (a number in quotes) th
 name what is wrong.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from hashlib import blake2b
@@ -164,6 +163,8 @@ class UnreadableError(ValueError):
 Data = TypeVar("Data", bound=_Data)
 _Builder: TypeAlias = Callable[[str, int, bytes, bytes], tuple[str, Fact]]
 _DIGEST_BYTES: Final = 8
+_LARGEST_BOUND: Final = 1e300
+"""Of a scale: sums and differences of two of them are numbers still."""
 _LONGEST_ID, _LONGEST_SOURCE = 256, 128
 _LEAST_FRACTION: Final = 1e-6
 _SHORTEST_TIME: Final = len("2026-01-01T00:00:00Z")
@@ -278,7 +279,7 @@ def _deleted(data: _TicketData, source: str, at: int, digest: bytes) -> tuple[st
 def _responded(data: _Responded, source: str, at: int, digest: bytes) -> tuple[str, Fact]:
     scale, score = data.scale, data.score
     sound = (
-        -math.inf < scale.min <= score <= scale.max < math.inf
+        -_LARGEST_BOUND <= scale.min <= score <= scale.max <= _LARGEST_BOUND
         and scale.min < scale.max
         and (data.metric != "nps" or score.is_integer())
     )

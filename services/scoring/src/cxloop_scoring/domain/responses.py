@@ -25,6 +25,8 @@ _CES_SCALE: Final = (1, 7)
 _CES_V1_SCALE: Final = (1, 5)
 _CES_V1_TURNED: Final = 6
 """Least and most of version 1 together: what an answer is taken from to turn it round."""
+_LARGEST_SCORE: Final = 10_000
+"""Sums of squares of millions of scores up to here, in hundredths, stay within 64 bits."""
 _GOOD_BY_SCALE: Final[Mapping[tuple[float, float], int]] = {(1, 2): 2, (1, 3): 3, (1, 4): 3, (1, 5): 4}
 """Least good score of the CSAT scales whose good end is settled."""
 
@@ -113,9 +115,7 @@ def band(answer: Responded, position: int) -> Band:
         return _declared_band(answer.good, answer, position)
     least_good = _GOOD_BY_SCALE.get(scale)
     if least_good is not None:
-        if score >= least_good:
-            return Band.HIGH
-        return Band.LOW if position < _HALF else Band.MIDDLE
+        return Band.HIGH if score >= least_good else Band.LOW if position < _HALF else Band.MIDDLE
     return Band.HIGH if position >= _THREE_QUARTERS else Band.MIDDLE if position >= _HALF else Band.LOW
 
 
@@ -123,14 +123,14 @@ def metric_of(answer: Responded) -> MetricNumber | None:
     """Say which metric an answer counts for; None for a scale that must not be mixed with the metric's own.
 
     NPS is asked from 0 to 10, CES from 1 to 7 (version 2) or from 1 to 5 (version 1, a metric of its own); CSAT
-    is a share, so scales may differ.
+    is a share, so scales may differ, up to 10,000.
     """
     scale = (answer.least, answer.most)
     match answer.metric:
         case "nps":
             return MetricNumber.NPS if scale == _NPS_SCALE else None
         case "csat":
-            return MetricNumber.CSAT
+            return MetricNumber.CSAT if max(map(abs, scale)) <= _LARGEST_SCORE else None
         case "ces":
             if scale == _CES_SCALE:
                 return MetricNumber.CES
