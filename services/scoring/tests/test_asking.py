@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from cxloop_common.events import (
@@ -499,3 +500,22 @@ async def test_cost_is_in_the_configured_currency(configured: Any) -> None:
         6,
     )
     assert found["total"]["handle_cost"] is None
+
+
+async def test_a_question_that_takes_too_long_says_so_and_the_next_one_is_answered(
+    start_service: Start, kafka: str, topic_names: TopicNames, clock: Clock, database_url: str
+) -> None:
+    await make_topics(kafka, topic_names, [TICKETS, SURVEYS, SCORING_LINKS, TOUCHPOINTS, ALERTS, JOURNEYS])
+    async with start_service(SERVICE, now=clock, settings={"transaction_timeout_s": 1}) as service:
+        holder = await asyncpg.connect(database_url)
+        try:
+            async with holder.transaction():
+                # Every statement that reads the ledger waits for this lock.
+                await holder.execute("LOCK TABLE scoring.ledger")
+                found = await service.client.get("/v1/metrics/churn")
+        finally:
+            await holder.close()
+        assert (found.status_code, found.headers["content-type"]) == (503, "application/problem+json")
+        assert found.headers["retry-after"] == "30"
+        assert found.json()["errors"] == [{"parameter": "window", "detail": "ask for a shorter one"}]
+        assert (await get(service, "/v1/metrics/churn"))["n"] == 0

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from cxloop_common.http import parameter_problem
+from cxloop_common.http import Problem, parameter_problem
 from cxloop_scoring.api.parameters import (
     PREVIOUS,
     REST,
@@ -31,6 +31,7 @@ from cxloop_scoring.store.joined import Joined
 from cxloop_scoring.store.questions import (
     GroupSums,
     Questions,
+    SlowQuestionError,
     Snapshot,
     UnknownDimensionError,
     dimension_numbers,
@@ -41,6 +42,8 @@ Groups = dict[str | None, Sums]
 """Sums by group; None is the whole."""
 
 _NOTHING = Answer(None, 0, None, Status.SUPPRESSED)
+_RETRY_AFTER_S = "30"
+"""Long enough for a burst of questions, or for a load that keeps the database busy, to pass."""
 _SHARES = frozenset((Family.RATE, Family.TOP_BOX))
 
 
@@ -80,12 +83,17 @@ class ScoringApi:
     async def snapshot(
         self, by: str | None = None, compare_with: str | None = None
     ) -> AsyncGenerator[Snapshot]:
-        """Open a snapshot. Raises Problem 400 naming the parameter whose dimension is unknown."""
+        """Open a snapshot.
+
+        Raises Problem 400 naming the parameter whose dimension is unknown, and 503 where the answer takes too long.
+        """
         try:
             async with self.questions.snapshot() as snapshot:
                 yield snapshot
         except UnknownDimensionError as error:
             raise unknown_dimension(error, by, compare_with) from error
+        except SlowQuestionError as error:
+            raise _too_slow(error) from error
 
     async def sums(self, snapshot: Snapshot, question: Question) -> GroupSums:
         """Add up what a question asks for; of shares that are joined, what they amount to as sums.
@@ -198,6 +206,16 @@ class ScoringApi:
             key: (answer(metric, then, unsuppress=asked.unsuppress), found.get(key))
             for key, (_, then) in pairs.items()
         }
+
+
+def _too_slow(error: SlowQuestionError) -> Problem:
+    return Problem(
+        503,
+        detail=f"The answer was given up, for it took longer than {error.limit_s:g} s. Ask for a shorter window, "
+        "or ask again later.",
+        errors=[{"parameter": "window", "detail": "ask for a shorter one"}],
+        headers={"Retry-After": _RETRY_AFTER_S},
+    )
 
 
 def nothing(metric: Metric) -> Answer:

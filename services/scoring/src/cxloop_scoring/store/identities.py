@@ -59,13 +59,30 @@ def canonical(row: str, known_at: str | None) -> tuple[str, str]:
     `<row>_owner`; the customer is null for anonymous rows alone.
     """
     owner = f"{row}_owner"
-    owners = "customers"
-    if known_at is not None:
-        owners = f"""(
-            SELECT DISTINCT ON (identifier) identifier, customer FROM customer_history
-            WHERE recorded_at <= {known_at}::timestamptz ORDER BY identifier, version DESC
-        )"""
     return (
         f"coalesce({owner}.customer, {row}.customer)",
-        f"LEFT JOIN {owners} AS {owner} ON {owner}.identifier = {row}.customer",
+        f"LEFT JOIN {_owners(known_at)} AS {owner} ON {owner}.identifier = {row}.customer",
     )
+
+
+def identifiers_of(owners: str, known_at: str | None) -> str:
+    """Write the rows `identifier` and `owner` of customers: those that `canonical` gives back their customer for.
+
+    owners: a table of different `owner`s. known_at: as for `canonical`.
+    """
+    known = _owners(known_at)
+    return f"""
+        SELECT known.identifier, o.owner FROM {owners} AS o JOIN {known} AS known ON known.customer = o.owner
+        UNION ALL
+        SELECT o.owner, o.owner FROM {owners} AS o
+        WHERE NOT EXISTS (SELECT FROM {known} AS known WHERE known.identifier = o.owner)
+    """
+
+
+def _owners(known_at: str | None) -> str:
+    if known_at is None:
+        return "customers"
+    return f"""(
+        SELECT DISTINCT ON (identifier) identifier, customer FROM customer_history
+        WHERE recorded_at <= {known_at}::timestamptz ORDER BY identifier, version DESC
+    )"""

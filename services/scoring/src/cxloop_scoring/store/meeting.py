@@ -126,8 +126,8 @@ class Asked:
             metrics,
             {"place": place, "grouped": group, **_own_names(columns)},
             Span(self.since, self.until),
-            f"{source} {join}",
-            f"{within} {self.filters(parameters)} {more}",
+            source=f"{source} {join}",
+            conditions=f"{within} {self.filters(parameters)} {more}",
         )
         return self._owned(parameters, rows)
 
@@ -149,9 +149,12 @@ class Asked:
         columns: Sequence[str],
         span: Span,
         more: str = "",
+        *,
+        written: Mapping[str, str] | None = None,
     ) -> str:
-        """Write the same without `owner`."""
-        return self._in_force(parameters, metrics, _own_names(columns), span, "ledger AS l", more)
+        """Write the same without `owner`; `written` are further columns, each with its expression."""
+        names = {**_own_names(columns), **(written or {})}
+        return self._in_force(parameters, metrics, names, span, source="ledger AS l", conditions=more)
 
     def _owned(self, parameters: Parameters, rows: str) -> str:
         owner, join = self.owner(parameters)
@@ -163,6 +166,7 @@ class Asked:
         metrics: Sequence[int],
         names: Mapping[str, str],
         span: Span,
+        *,
         source: str,
         conditions: str,
     ) -> str:
@@ -179,7 +183,9 @@ class Asked:
 
         columns = ", ".join(f"{value} AS {name}" for name, value in names.items())
         keys = ", ".join(str(number + 1) for number in range(len(names)))
-        corrected = f"(SELECT FROM ledger AS w WHERE {among('w')} AND w.sign < 0 AND w.metric = l.metric AND w.at = l.at)"
+        corrected = f"""(
+            SELECT FROM ledger AS w WHERE {among("w")} AND w.sign < 0 AND w.metric = l.metric AND w.at = l.at
+        )"""
         rows = f"FROM {source} WHERE {among('l')} {conditions}"
         # What has no withdrawal at its time is in force as it stands; few rows are left to be added up.
         return f"""
@@ -198,7 +204,7 @@ async def plan_for_many(connection: Connection) -> None:
     """
     await connection.execute(
         "SET LOCAL enable_nestloop = off; SET LOCAL max_parallel_workers_per_gather = 0; "
-        f"SET LOCAL work_mem = '{WORK_MEM}'"
+        f"SET LOCAL random_page_cost = 1.1; SET LOCAL work_mem = '{WORK_MEM}'"
     )
 
 

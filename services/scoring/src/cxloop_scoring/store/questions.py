@@ -1,8 +1,11 @@
 """Questions, answered as sums by span and group, each set of them from one snapshot."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
+
+import asyncpg
 
 from cxloop_common.database import Database
 from cxloop_scoring.domain.answers import Sums
@@ -26,6 +29,30 @@ class UnknownDimensionError(LookupError):
         self.known = tuple(known)
         self.unknown = tuple(unknown)
         super().__init__("no such dimension")
+
+
+class SlowQuestionError(TimeoutError):
+    """The database gave a question up, for it took longer than a transaction may."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        super().__init__(f"given up after {limit_s:g} s")
+
+
+_GIVEN_UP: Final = frozenset(("57014", "25P04"))
+"""SQLSTATE of a statement that was cancelled, and of a transaction that lasted too long."""
+_SHARE_OF_ONE_STATEMENT: Final = 0.8
+"""Of the time that a transaction may take. A statement that is cancelled leaves its connection usable, a
+transaction that is ended takes the connection with it."""
+
+
+def _given_up(error: BaseException | None) -> bool:
+    # Where the server closed the connection, the error that says so hides the one that says why.
+    while error is not None:
+        if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _GIVEN_UP:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 async def known_dimensions(connection: Connection) -> dict[str, int]:
@@ -186,15 +213,28 @@ class Questions:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Snapshot]:
-        """Hold the database as it stands, for as many questions as are put to it."""
+        """Hold the database as it stands, for as many questions as are put to it. Raises SlowQuestionError."""
         pool = await self._database.pool()
-        async with (
-            pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            # Compiling a statement takes longer than answering it. A plan for any window is a bad one for most.
-            await connection.execute("SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_custom_plan")
-            yield Snapshot(connection)
+        limit_s = self._database.transaction_timeout_s
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        statement_ms = int(limit_s * 1000 * _SHARE_OF_ONE_STATEMENT)
+        try:
+            async with (
+                pool.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                # Compiling a statement takes longer than answering it; a plan for any window is bad for most.
+                await connection.execute(
+                    "SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_custom_plan; "
+                    f"SET LOCAL statement_timeout = {statement_ms}"
+                )
+                yield Snapshot(connection)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # Ended between two statements, a transaction leaves but a closed connection to be found.
+            if _given_up(error) or clock() - started >= limit_s:
+                raise SlowQuestionError(limit_s) from error
+            raise
 
     async def dimensions(self) -> list[str]:
         """Name all dimensions there are."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from cxloop_scoring.domain.answers import Answer
 from cxloop_scoring.domain.joined.tallies import Tally, share_answer
@@ -22,26 +21,14 @@ class Case:
     due_at: int | None
     closed_at: int | None
     """None while it is open."""
-    contacted_at: int | None
     groups: tuple[int, ...]
     """Value ids of the groups it belongs to; 0 where none was asked for."""
-    triggers: frozenset[str]
-    """Documents of the scores that raised it."""
+    triggers: frozenset[str] = frozenset()
+    """Documents of the scores that raised it, where they are asked for."""
 
     def open_at(self, moment: int) -> bool:
         """Tell whether the case was open just before a moment."""
         return self.opened_at < moment and (self.closed_at is None or self.closed_at >= moment)
-
-
-class LowScore(NamedTuple):
-    """A customer's latest low score in a span and group, whose customer gave another one afterwards."""
-
-    place: int
-    group: int
-    document: str
-    next_at: int
-    recovered: bool
-    """Whether that next score is above the low band."""
 
 
 def _cells(tallies: RawTallies, place: int, groups: Iterable[int]) -> Iterator[Tally]:
@@ -106,22 +93,6 @@ def count_recovered(
 def recovery_rate(tally: Tally) -> Answer:
     """Answer with the share of recovered cases; `of_all` relates them to all closed ones."""
     return share_answer(tally, {"of_all": share(tally.hits, tally.get("closed"))})
-
-
-def count_arms(scores: Iterable[LowScore], contacted: Mapping[str, int]) -> RawTallies:
-    """Count low scorers by whether somebody had contacted them when they gave their next score.
-
-    `contacted` gives the earliest contact of any case of a score document.
-    """
-    tallies: RawTallies = {}
-    for score in scores:
-        at = contacted.get(score.document)
-        arm = "contacted" if at is not None and at <= score.next_at else "uncontacted"
-        for tally in _cells(tallies, score.place, (score.group,)):
-            tally.n += 1
-            tally.count(f"{arm}_n")
-            tally.count(f"{arm}_hits", int(score.recovered))
-    return tallies
 
 
 def recovery_lift(tally: Tally) -> Answer:
