@@ -37,11 +37,20 @@ beginning than now, or None, and the end."""
 
 
 @contextmanager
-def held(here: Backends, group: str, pids: Sequence[int], events: int, log: Path) -> Generator[LetGo]:
-    """Wait until processes have joined their group, and suspend them until they are let go."""
+def held(
+    here: Backends,
+    group: str,
+    pids: Sequence[int],
+    events: int,
+    log: Path,
+    *,
+    settle: Callable[[], None] = lambda: None,
+) -> Generator[LetGo]:
+    """Wait until processes have joined their group and `settle` returns; suspend them until they are let go."""
     missing = f"the group {group} has not gathered {len(pids)} members"
     wait_until(lambda: here.broker.members(group) == len(pids), missing, log=log, every_s=0.3)
     time.sleep(SETTLE_S)
+    settle()
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
 

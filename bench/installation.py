@@ -19,6 +19,7 @@ from cxloop_embedded.ports import choose
 
 READ_BY = (TICKETS, SURVEYS)
 POLL_S = 0.02
+CALM_LOOKS = 5
 SCHEMA = "scoring"
 TOKEN = "bench-0123456789abcdef"  # noqa: S105 the token of a service that lives as long as its benchmark
 T = TypeVar("T")
@@ -56,8 +57,13 @@ class Installation:
         run(python("-m", "cxloop_scoring", "--role", "migrate"), env=self._env())
 
     @contextmanager
-    def workers(self, count: int) -> Generator[list[int]]:
-        """Run workers; gives their process ids."""
+    def workers(self, count: int, *, snapshot_s: int = 3_600) -> Generator[list[int]]:
+        """Run workers; gives their process ids.
+
+        Without slots, so that a worker leaves its group when it ends, and the next one's joining can be seen. What
+        publishes metrics reads all of them once at the start, and then not within a benchmark's time unless
+        told so: its cost is a round's, not an event's.
+        """
         with ExitStack() as running:
             yield [
                 running.enter_context(
@@ -66,12 +72,12 @@ class Installation:
                         env={
                             **self._env(),
                             "CXLOOP_SCORING_PORT": "0",
-                            "CXLOOP_SCORING_WORKER_SLOT": str(slot),
+                            "CXLOOP_SCORING_SNAPSHOT_S": str(snapshot_s),
                         },
                         log=self.log,
                     )
                 ).pid
-                for slot in range(count)
+                for _ in range(count)
             ]
 
     @contextmanager
@@ -99,6 +105,17 @@ class Installation:
     def done(self) -> int:
         """Add up the committed offsets."""
         return int(self.ask(_DONE, self.topics))
+
+    def settle(self) -> None:
+        """Wait until no session of the service has been at work for a while. Raises BenchError."""
+        calm = 0
+
+        def at_rest() -> bool:
+            nonlocal calm
+            calm = 0 if self.ask(_AT_WORK) else calm + 1
+            return calm >= CALM_LOOKS
+
+        wait_until(at_rest, "the service does not come to rest", log=self.log, every_s=0.1)
 
     def ask(self, statement: str, *arguments: Any) -> Any:
         """Read one value."""
@@ -146,6 +163,10 @@ class Installation:
 
 
 _DONE = "SELECT coalesce(sum(next_offset), 0)::int8 FROM scoring.offsets WHERE topic = ANY($1::text[])"
+_AT_WORK = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND state <> 'idle'
+"""
 _PARTS = f"""
     FROM pg_class AS c WHERE c.relkind = 'r' AND c.relnamespace = '{SCHEMA}'::regnamespace
     AND (c.relname = $1 OR c.oid IN (

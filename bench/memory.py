@@ -116,7 +116,7 @@ def _worker(events: int) -> list[Figure]:
         at.install()
         while piece := list(itertools.islice(records, PIECE)):
             here.broker.write(at.addressed(piece))
-        with at.workers(1) as pids:
+        with at.workers(1, snapshot_s=30) as pids:
             sampler = _Sampler(at, pids[0])
             sampler.start()
             try:

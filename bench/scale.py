@@ -121,7 +121,7 @@ def _read(at: Installation, piece: Sequence[Encoded]) -> tuple[Run, float]:
     ends = [(topic, number, end) for topic in at.topics for number, end in here.broker.ends(topic)]
     run_on_connection(at, lambda connection: _move(connection, ends))
     events = at.done() + len(piece)
-    with at.workers(1) as pids, held(here, at.group, pids, len(piece), at.log) as let_go:
+    with at.workers(1) as pids, held(here, at.group, pids, len(piece), at.log, settle=at.settle) as let_go:
         here.broker.write(at.addressed(piece))
         before = at.wal_bytes()
         run = let_go(lambda: (None, at.committed(events, RUN_WITHIN_S)))

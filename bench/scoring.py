@@ -100,7 +100,7 @@ def _scoring(here: Backends, work: Workload, workers: int) -> Run:
     at = Installation(here, DATABASE, f"run-{time.monotonic_ns()}-")
     at.install()
     events = len(work.records)
-    with at.workers(workers) as pids, held(here, at.group, pids, events, at.log) as let_go:
+    with at.workers(workers) as pids, held(here, at.group, pids, events, at.log, settle=at.settle) as let_go:
         here.broker.write(at.addressed(work.records))
         here.execute("CHECKPOINT", database=DATABASE)
         done = let_go(lambda: (None, at.committed(events, RUN_WITHIN_S)))
