@@ -184,4 +184,12 @@ async def test_customers_who_cancel_are_churn_of_those_who_were_there(service: A
     retention = await ask(service, "retention", window="7d", at=after(7 * 24 + 1).isoformat())
     assert (churn["value"], churn["n"]) == (50, 2)
     assert (retention["value"], retention["n"]) == (50, 2)
+    # Who was there before the window is what the rate is of, so a window's explanation reaches back before it.
+    path = "/v1/metrics/churn/explain"
+    page = await service.client.get(path, params={"window": "1d", "at": after(61).isoformat()})
+    assert [(item["value"], item["at"]) for item in page.json()["items"]] == [
+        (1, "2026-03-10T12:00:00Z"),
+        (1, "2026-03-10T12:00:00Z"),
+        (0, "2026-03-13T00:00:00Z"),
+    ]
     assert (await service.client.get("/v1/dead-letters")).json()["items"] == []

@@ -1,7 +1,7 @@
 """The observations behind a value, and single documents."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from cxloop_scoring.domain.instants import instant
 from cxloop_scoring.domain.metrics import Metric, MetricNumber, Plan
 from cxloop_scoring.domain.questions import Population, Question
 from cxloop_scoring.domain.responses import Response
-from cxloop_scoring.domain.windows import BEGINNING
+from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.questions import Questions, Snapshot, dimension_numbers, numbers_of, value_ids
 from cxloop_scoring.store.scales import Scale, other_scales, scale_of
@@ -38,6 +38,17 @@ _MEETING: Final[dict[str, tuple[MetricNumber, ...]]] = {
     "revenue_at_risk": (MetricNumber.CASE_OPENED, MetricNumber.CUSTOMER_VALUE),
 }
 """Whose observations meet in the metrics that are joined, those that n counts first."""
+
+_REACH: Final[dict[str, dict[MetricNumber, timedelta | None]]] = {
+    "retention": {MetricNumber.LIFECYCLE: None},
+    "churn": {MetricNumber.LIFECYCLE: None},
+    "recovery_rate": {MetricNumber.CASE_CLOSED: None},
+    "revenue_at_risk": {
+        MetricNumber.CASE_OPENED: None,
+        MetricNumber.CUSTOMER_VALUE: timedelta(days=365),
+    },
+}
+"""How long before a window what meets in it may lie; None is however long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,12 @@ def explained_numbers(metric: Metric) -> tuple[int, ...]:
     return tuple(number for number in numbers_of(metric) if number != metric.business)
 
 
+def _reached(metric: Metric, number: int, span: Span) -> Span:
+    """Give the span whose observations of one number can count in a span of a metric."""
+    reach = _REACH.get(metric.name, {}).get(MetricNumber(number), timedelta())
+    return Span(BEGINNING if reach is None else span.since - reach // _MICROSECOND, span.until)
+
+
 def _order(row: _Row) -> Position:
     return row[4], row[1], row[0], row[2]
 
@@ -125,7 +142,8 @@ class Explanations:
         else:
             rows = dict[_Row, int]()
             for number in wanted:
-                rows |= await _in_force(connection, reading, number, limit, after)
+                reaching = replace(reading, spans=(_reached(question.metric, number, span),))
+                rows |= await _in_force(connection, reaching, number, limit, after)
         ordered = sorted(rows, key=lambda row: (_order(row), str(row[3:])))
         end = limit
         while 0 < end < len(ordered) and _order(ordered[end - 1]) == _order(ordered[end]):
