@@ -296,3 +296,11 @@ def test_a_median_of_the_values_is_what_differs(chance: random.Random) -> None:
     first, second = ([chance.randint(1, 10**6) for _ in range(101)] for _ in "ab")
     contrast = _held(median_difference(*(Counter(map(duration_bin, v)) for v in (first, second))))
     assert contrast.difference == pytest.approx(median(first) - median(second), abs=0.02 * 10**6)
+
+
+def test_the_difference_of_two_extreme_scores_lies_within_its_interval() -> None:
+    for best, worst in (((60, 0, 0), (0, 0, 60)), ((100_000, 0, 0), (0, 0, 5)), ((7, 0, 0), (0, 0, 7))):
+        for first, second in ((best, worst), (worst, best)):
+            contrast = _held(nps_difference(first, second))
+            assert contrast.interval is not None
+            assert contrast.interval.low <= contrast.difference <= contrast.interval.high

@@ -81,8 +81,8 @@ def nps_difference(counts: tuple[int, int, int], others: tuple[int, int, int]) -
 
     Adjusted Wald on both: with the estimates and variances of `nps_interval`, the interval is
     100 * ((a1 - a2) +- z * sqrt(v1 + v2)), within -200..200, and p is that of (a1 - a2) / sqrt(v1 + v2). The
-    difference is that of the scores themselves. None where a group is empty; raises ValueError for a negative
-    count.
+    difference is that of the scores themselves; where both are extreme the interval is stretched to hold it.
+    None where a group is empty; raises ValueError for a negative count.
     Source: Rocks (2016), The American Statistician 70(4); variances of independent samples add up.
     """
     if min(*counts, *others) < 0:
@@ -93,9 +93,8 @@ def nps_difference(counts: tuple[int, int, int], others: tuple[int, int, int]) -
     (first, variance), (second, other_variance) = _adjusted_nps(*counts), _adjusted_nps(*others)
     error = math.sqrt(variance + other_variance)
     difference = 100 * ((counts[0] - counts[2]) / n - (others[0] - others[2]) / m)
-    interval = Interval(
-        max(-200.0, 100 * (first - second - Z * error)), min(200.0, 100 * (first - second + Z * error))
-    )
+    low, high = 100 * (first - second - Z * error), 100 * (first - second + Z * error)
+    interval = Interval(max(-200.0, min(low, difference)), min(200.0, max(high, difference)))
     return Contrast(difference, interval, normal_two_sided((first - second) / error))
 
 
