@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from cxloop_common.database import Database
-from cxloop_common.events import SurveyResponded
+from cxloop_common.events import SurveyResponded, TicketCreated
 from cxloop_common.topics import TopicNames
 from cxloop_scoring.domain.metrics import CATALOGUE, MetricNumber
 from cxloop_scoring.domain.questions import Question
-from cxloop_scoring.domain.windows import Span
+from cxloop_scoring.domain.rules import Clock, Hours, SlaPolicy, SlaTarget
+from cxloop_scoring.domain.windows import HOUR, Span
 from cxloop_scoring.rebuild import rebuild
 from cxloop_scoring.store.months import end_months, ledger_from, make_months
 from cxloop_scoring.store.questions import Questions
@@ -85,6 +86,28 @@ async def test_months_are_made_from_the_oldest_that_is_kept_to_three_ahead(worke
     }
     assert await make_months(worker.database, NOW) == 0
     assert await make_months(worker.database, NOW + timedelta(days=31)) == 1
+
+
+async def test_a_month_to_come_gets_its_partition_though_long_targets_are_due_in_it(worker: Any) -> None:
+    target = SlaTarget(Clock.RESOLUTION, 200 * 24 * HOUR, Hours.CALENDAR)
+    worker.rules = replace(
+        worker.rules, sla=(SlaPolicy((), (target,)),), generation=worker.rules.generation + 1
+    )
+    worker.restart()
+    fields: dict[str, Any] = {"source": "desk", "ticket_id": "1", "channel": "email"}
+    await worker.deliver([TicketCreated(**fields, id="c", created_by="customer", time=worker.now)])
+    october = datetime(2026, 7, 20, tzinfo=UTC)
+    before = await worker.net_ledger()
+    async with rebuild_lock(worker.connection):
+        await make_months(worker.database, october)
+        assert await worker.connection.fetchval("SELECT count(*) FROM ledger_other") == 1
+    assert await make_months(worker.database, october) == 1
+    assert await worker.connection.fetchval("SELECT count(*) FROM ledger_2026_10") == 1
+    assert await worker.net_ledger() == before
+    names = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = $1::regclass"
+    made, other = [await worker.connection.fetch(names, f"ledger_2026_{month}") for month in ("10", "03")]
+    assert len(made) == len(other) > 1
+    assert (await rebuild(worker.database, TopicNames(), now=lambda: worker.now)).documents == 1
 
 
 async def test_a_question_about_a_month_reads_that_month_alone(filled: Any) -> None:

@@ -79,17 +79,19 @@ async def ledger_from(connection: Connection) -> datetime | None:
 async def make_months(database: Database, now: datetime, retention_days: int = RETENTION_DAYS) -> int:
     """Make the missing partitions of all months that are kept, up to 3 months ahead; give how many were made.
 
-    A month that already has rows in the default partition stays there: they would have to be moved, and
-    nothing but the age of a partition is gained by it.
+    A month that has begun and has rows in the default partition stays there: they would have to be moved, and
+    nothing but the age of a partition is gained by it. Of a month to come those are the due times of long targets
+    alone, and they are moved: else one of them would keep the whole month out of a partition.
     """
     made = 0
+    now = now.astimezone(UTC)
     connection = await database.connect()
     try:
         month = oldest_month(now, retention_days)
-        last = _months_after(now.astimezone(UTC), MONTHS_AHEAD)
+        last = _months_after(now, MONTHS_AHEAD)
         while month <= last:
             after = _months_after(month, 1)
-            made += await _make(connection, month, after)
+            made += await _make(connection, month, after, move=month > now)
             month = after
     finally:
         await connection.close()
@@ -100,20 +102,48 @@ def _name_of(month: datetime) -> str:
     return f"ledger_{month.year:04}_{month.month:02}"
 
 
-async def _make(connection: asyncpg.Connection, month: datetime, after: datetime) -> int:
+async def _make(connection: asyncpg.Connection, month: datetime, after: datetime, *, move: bool) -> int:
     name = _name_of(month)
     if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
         return 0
+    span = f"FOR VALUES FROM ('{month:%Y-%m-%d} 00:00+00') TO ('{after:%Y-%m-%d} 00:00+00')"
     try:
-        async with connection.transaction():
-            await connection.execute(_LOCK_TIMEOUT)
-            await connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF ledger FOR VALUES "
-                f"FROM ('{month:%Y-%m-%d} 00:00+00') TO ('{after:%Y-%m-%d} 00:00+00')"
-            )
-    except (asyncpg.CheckViolationError, asyncpg.LockNotAvailableError, asyncpg.DuplicateTableError):
+        try:
+            async with connection.transaction():
+                await connection.execute(_LOCK_TIMEOUT)
+                await connection.execute(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF ledger {span}")
+        except asyncpg.CheckViolationError:
+            if not move:
+                return 0
+            # A rebuild reads from one snapshot, in which rows that move would be in neither place.
+            async with rebuild_lock(connection), connection.transaction():
+                await _move(connection, name, span, month, after)
+    except (
+        BusyError,
+        asyncpg.CheckViolationError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.DeadlockDetectedError,
+        asyncpg.DuplicateTableError,
+    ):
         return 0
     return 1
+
+
+async def _move(
+    connection: asyncpg.Connection, name: str, span: str, month: datetime, after: datetime
+) -> None:
+    """Make a partition of what the default one holds of a month."""
+    await connection.execute(_LOCK_TIMEOUT)
+    await connection.execute(f"CREATE TABLE {name} (LIKE ledger)")
+    await connection.execute(
+        f"""
+        WITH moved AS (DELETE FROM ledger_other WHERE at >= $1 AND at < $2 RETURNING *)
+        INSERT INTO {name} SELECT * FROM moved
+        """,
+        month,
+        after,
+    )
+    await connection.execute(f"ALTER TABLE ledger ATTACH PARTITION {name} {span}")
 
 
 async def end_months(database: Database, now: datetime, retention_days: int = RETENTION_DAYS) -> Ended:
