@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from cxloop_common.events import AlertRecord, JourneyChanged, TouchpointRecorded
+from cxloop_common.events import AlertRecord, JourneyChanged, TouchpointRecorded, content_hash
+from cxloop_common.events.cloudevents import event_data
 
 from . import rows as r
 from .configured import Configured
@@ -108,11 +109,17 @@ def cases(records: Iterable[AlertRecord]) -> tuple[list[Case], frozenset[str]]:
     """Fold alert records; give all cases, and the ids of those that another one supersedes."""
     said: dict[str, dict[str, AlertRecord]] = {}
     for record in records:
-        said.setdefault(record.case_id, {})[record.id] = record
+        contents = said.setdefault(record.case_id, {})
+        # Of two contents under one id the least stands, as of all events.
+        contents[record.id] = min(contents.get(record.id, record), record, key=_content)
     superseded = frozenset(
         old for each in said.values() for record in each.values() for old in record.supersedes
     )
     return [_case(name, list(of_one.values())) for name, of_one in said.items()], superseded
+
+
+def _content(record: AlertRecord) -> tuple[int, str]:
+    return micros(record.time), content_hash(event_data(record))
 
 
 def _case(name: str, records: list[AlertRecord]) -> Case:

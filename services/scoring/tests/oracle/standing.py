@@ -42,19 +42,20 @@ Documents = Mapping[str, Sequence[Fact]]
 
 def documents(events: Iterable[CanonicalEventBase]) -> Documents:
     """Sort events into documents; of two contents under one id the least (time, content hash) stands."""
-    said: dict[str, dict[str, list[tuple[int, str, CanonicalEventBase]]]] = defaultdict(
+    # Touchpoints of two sources may share an id in the lifecycle of one person.
+    said: dict[str, dict[tuple[str, str], list[tuple[int, str, CanonicalEventBase]]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for event in events:
         document = document_of(event)
         if document is not None:
             content = (micros(event.time), content_hash(event_data(event)), event)
-            said[document][event.id].append(content)
+            said[document][event.id, event.source].append(content)
     found: dict[str, Sequence[Fact]] = {}
     for document, contents in said.items():
         least = {name: min(variants, key=lambda one: one[:2]) for name, variants in contents.items()}
-        facts = [Fact(at, name, event) for name, (at, _, event) in least.items()]
-        found[document] = sorted(facts, key=lambda fact: fact[:2])
+        facts = [Fact(at, name, event) for (name, _), (at, _, event) in least.items()]
+        found[document] = sorted(facts, key=lambda fact: (fact.at, fact.id, fact.event.source))
     return found
 
 
