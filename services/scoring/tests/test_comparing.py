@@ -2,7 +2,7 @@
 
 import pytest
 
-from cxloop_scoring.domain.answers import Sums, answer
+from cxloop_scoring.domain.answers import Sums, answer, worst_first
 from cxloop_scoring.domain.comparing import compare, compare_many
 from cxloop_scoring.domain.histogram import duration_bin
 from cxloop_scoring.domain.metrics import CATALOGUE
@@ -144,3 +144,10 @@ def test_a_difference_is_significant_only_where_test_and_interval_agree(
     assert (found.p_value < 0.05, found.excludes_zero) == (p_below, excludes)
     assert not found.significant
     assert not compare_many(metric, {"a": (now, then)})["a"].significant
+
+
+def test_groups_stand_worst_first_and_what_was_left_over_last() -> None:
+    metric = CATALOGUE["csat"]
+    parts = {"a": scores(9, 0, 1), "__other__": scores(1, 0, 9), "b": scores(2, 0, 8), "c": scores(1, 0, 1)}
+    answers = {key: answer(metric, sums) for key, sums in parts.items()}
+    assert [key for key, _ in worst_first(metric, answers)] == ["b", "a", "c", "__other__"]

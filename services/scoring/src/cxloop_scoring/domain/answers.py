@@ -138,11 +138,11 @@ def largest_groups(groups: Mapping[str, Sums]) -> dict[str, Sums]:
 
 
 def worst_first(metric: Metric, answers: Mapping[str, Answer]) -> list[tuple[str, Answer]]:
-    """Order groups with the worst value in front, ties by key; those without a value stand last."""
+    """Order groups with the worst value in front, ties by key; those without a value stand last, `__other__` behind."""
     sign = 1 if metric.direction is Direction.HIGHER_IS_BETTER else -1
 
-    def place(item: tuple[str, Answer]) -> tuple[bool, float, str]:
+    def place(item: tuple[str, Answer]) -> tuple[bool, bool, float, str]:
         value = item[1].value
-        return value is None, 0.0 if value is None else sign * value, item[0]
+        return item[0] == OTHER, value is None, 0.0 if value is None else sign * value, item[0]
 
     return sorted(answers.items(), key=place)

@@ -177,7 +177,8 @@ class _ModelDecidesError(Exception):
 def _said(data: _Data, **fields: str | None) -> dict[str, str | None]:
     said: dict[str, str | None] = {}
     for name, value in data.dimensions.items():
-        said[storable(name)] = storable(value)
+        if name:  # nobody could ask for one without a name
+            said[storable(name)] = storable(value)
     # A field of the event outranks a dimension of the same name that the source configured.
     for name, value in fields.items():
         if value is not None:

@@ -64,7 +64,12 @@ class StepRefused(StrEnum):
 
 @lru_cache(maxsize=1)
 def _zone_names() -> dict[str, str]:
-    return {name.lower(): name for name in sorted(available_timezones()) if not name.startswith("posix")}
+    # `localtime` is whatever the machine at hand is set to.
+    return {
+        name.lower(): name
+        for name in sorted(available_timezones())
+        if not name.startswith("posix") and name != "localtime"
+    }
 
 
 def zone_of(name: str) -> ZoneInfo | None:
