@@ -153,10 +153,16 @@ class ScoringApi:
             metric.name: answer(metric, sums.get((0, None), Sums()), unsuppress=asked.unsuppress)
             for metric, sums in zip(summed, found, strict=True)
         }
-        for metric in metrics:
-            if metric.plan is Plan.JOINED:
-                question = asked.question(metric)
-                (answers[metric.name],) = await self.points(snapshot, question, unsuppress=asked.unsuppress)
+        meeting_ones = [metric for metric in metrics if metric.plan is Plan.JOINED]
+        joined = await self._joined.all_answers(
+            snapshot.connection,
+            [asked.question(metric) for metric in meeting_ones],
+            self.rules(),
+            self.now(),
+        )
+        for metric, cells in zip(meeting_ones, joined, strict=True):
+            one = cells.get((0, None), nothing(metric))
+            answers[metric.name] = shown(one, unsuppress=asked.unsuppress)
         return [(metric, answers[metric.name]) for metric in metrics]
 
     def refuse_previous(self, asked: Asked, against: str | Filter | None) -> None:

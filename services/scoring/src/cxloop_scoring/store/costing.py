@@ -7,7 +7,7 @@ from cxloop_scoring.domain.joined.contacts import WEEK
 from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.windows import Span
 from cxloop_scoring.store.connection import Connection
-from cxloop_scoring.store.meeting import Asked
+from cxloop_scoring.store.meeting import Asked, plan_for_many
 from cxloop_scoring.store.sums import Parameters
 
 
@@ -16,6 +16,7 @@ async def contacts(asked: Asked) -> list[ContactCount]:
 
     A repeated contact is one of `repeat_contact_rate`; contacts without a customer are never repeated.
     """
+    await plan_for_many(asked.connection)
     parameters = Parameters()
     before = Span(asked.since - WEEK, asked.until)
     group, join = asked.group(parameters)

@@ -8,7 +8,7 @@ from cxloop_scoring.domain.gaming import Reopened, Surveyed
 from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.observations import Band
 from cxloop_scoring.domain.windows import DAY, Span
-from cxloop_scoring.store.meeting import FAR, SCORES, Asked
+from cxloop_scoring.store.meeting import FAR, SCORES, Asked, plan_for_many
 from cxloop_scoring.store.sums import Parameters
 
 SCORED: Final[Mapping[str, tuple[MetricNumber, int]]] = {
@@ -35,6 +35,7 @@ class AgentRows:
 
 async def agent_rows(asked: Asked) -> AgentRows:
     """Count by agent what the question's filters and first span leave; unassigned tickets are nobody's."""
+    await plan_for_many(asked.connection)
     surveyed, scores, reopened = await _surveyed(asked), await _scores(asked), await _reopened(asked)
     ids = {*surveyed, *reopened, *(agent for counts in scores.values() for agent in counts)}
     rows = await asked.connection.fetch(

@@ -4,7 +4,7 @@ Where rows are many they are counted by PostgreSQL: contacts, sends, changes of 
 counted here.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -44,9 +44,21 @@ class Joined:
         Runs in the caller's transaction, which gives all statements one snapshot. Spans and groups of which
         nothing is known are left out. Raises UnknownDimensionError.
         """
-        count, evaluate = _PLANS[question.metric.name]
-        tallies = await self._tallies(connection, question, rules, now, count)
-        return {cell: evaluate(tally) for cell, tally in largest(tallies).items()}
+        (found,) = await self.all_answers(connection, [question], rules, now)
+        return found
+
+    async def all_answers(
+        self, connection: Connection, questions: Sequence[Question], rules: Rules, now: datetime
+    ) -> list[dict[Cell, Answer]]:
+        """Answer several questions that differ in nothing but their metric; what two of them need is counted once."""
+        counted: dict[_Count, dict[Cell, Tally]] = {}
+        found: list[dict[Cell, Answer]] = []
+        for question in questions:
+            count, evaluate = _PLANS[question.metric.name]
+            if count not in counted:
+                counted[count] = largest(await self._tallies(connection, question, rules, now, count))
+            found.append({cell: evaluate(tally) for cell, tally in counted[count].items()})
+        return found
 
     async def _tallies(
         self, connection: Connection, question: Question, rules: Rules, now: datetime, count: _Count

@@ -11,6 +11,7 @@ from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.meeting import SCORES, Asked
+from cxloop_scoring.store.relationship import MICROSECONDS
 from cxloop_scoring.store.sums import Parameters
 
 _SOLVED: Final = (MetricNumber.FIRST_RESOLUTION_TIME,)
@@ -124,6 +125,10 @@ async def cohorts(asked: Asked, rules: Rules) -> RawTallies:
     A customer is filed where the change that made them active is filed.
     """
     del rules
+    if len(asked.spans) == 1 and not asked.filed:
+        found = await _whole_cohort(asked)
+        if found is not None:
+            return found
     parameters = Parameters()
     lifetime = Span(BEGINNING, asked.until)
     group, join = asked.group(parameters)
@@ -147,3 +152,39 @@ async def cohorts(asked: Asked, rules: Rules) -> RawTallies:
     """
     rows = await asked.connection.fetch(statement, *parameters.values)
     return {(row[0], row[1]): Tally(row[2], row[3]) for row in rows}
+
+
+async def _whole_cohort(asked: Asked) -> RawTallies | None:
+    """Count the cohort of one span by the last word on each customer; None where documents must decide.
+
+    They must where documents of one customer tell of different states in the same microsecond.
+    """
+    parameters = Parameters()
+    since = parameters.add(instant(max(BEGINNING, asked.since)))
+    net = asked.net(
+        parameters,
+        (MetricNumber.LIFECYCLE,),
+        ("value",),
+        Span(BEGINNING, asked.until),
+        "AND l.customer IS NOT NULL",
+    )
+    # Of states at one time `up` prefers active, and `down` left; so far apart they are that times decide first.
+    statement = f"""
+        SELECT count(*), count(*) FILTER (WHERE until_up & 1 = 0),
+            coalesce(bool_or((since_up & 1) + (since_down & 1) <> 1 OR (until_up & 1) + (until_down & 1) <> 1), FALSE)
+        FROM (
+            SELECT max(up) FILTER (WHERE at < {since}::timestamptz) AS since_up,
+                max(down) FILTER (WHERE at < {since}::timestamptz) AS since_down,
+                max(up) AS until_up, max(down) AS until_down
+            FROM (
+                SELECT owner, at, {MICROSECONDS} * 2 + l.value AS up, {MICROSECONDS} * 2 + 1 - l.value AS down
+                FROM ({net}) AS l
+            ) AS states
+            GROUP BY owner
+        ) AS customers
+        WHERE since_up & 1 = 1
+    """
+    n, lost, contradicting = await asked.connection.fetchrow(statement, *parameters.values)
+    if contradicting:
+        return None
+    return {(0, 0): Tally(n, lost)} if n else {}

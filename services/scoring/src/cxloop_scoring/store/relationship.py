@@ -14,8 +14,10 @@ from cxloop_scoring.store.identities import canonical
 WORK_MEM: Final = "64MB"
 """Room for a sum for each customer: 300,000 take 21 MB, and the server's usual 4 MB send them to disk."""
 
-# Microseconds since 1970 are exact in a double until 2255; the cast rounds to the nearest.
-_KEY: Final = "(date_part('epoch', l.at) * 1000000)::int8 * 4"
+MICROSECONDS: Final = "(date_part('epoch', l.at) * 1000000)::int8"
+"""The time of a row since 1970: exact in a double until 2255, and the cast rounds to the nearest."""
+
+_KEY: Final = f"{MICROSECONDS} * 4"
 
 
 @dataclass(frozen=True, slots=True)

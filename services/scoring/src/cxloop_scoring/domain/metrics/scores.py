@@ -46,7 +46,8 @@ CSAT: Final = Metric(
         **Tells** which share of those who answered were satisfied with what just happened.
 
         **Counts** answers on any scale: good are 4-5 of 1-5, 3-4 of 1-4, 3 of 1-3, 2 of 1-2, or what the
-        scale itself declares; of any other scale the upper quarter. Being a share, scales may be mixed.
+        scale itself declares; of any other scale the upper quarter. Being a share, scales may be mixed; those
+        that reach beyond 10,000 are no satisfaction scale and count for nothing.
 
         **Booked** when the customer answered. The interval is Wilson's.
 
