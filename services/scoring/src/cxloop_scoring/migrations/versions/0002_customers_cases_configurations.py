@@ -13,7 +13,9 @@ depends_on = None
 def upgrade() -> None:
     op.add_column(
         "ledger",
-        sa.Column("ticket", sa.Text(collation="C"), comment="document of the ticket that a response is about"),
+        sa.Column(
+            "ticket", sa.Text(collation="C"), comment="document of the ticket that a response is about"
+        ),
     )
     op.add_column(
         "documents",
