@@ -281,7 +281,8 @@ def test_nul_and_long_values_are_brought_into_a_form_that_can_be_stored() -> Non
 
 
 def test_a_dimension_without_a_name_is_left_out() -> None:
-    event = TicketAssigned(**{**TICKET, "dimensions": {"": "lost", "plan": "gold"}}, team="billing")
+    told: dict[str, Any] = {**TICKET, "dimensions": {"": "lost", "plan": "gold"}}
+    event = TicketAssigned(**told, team="billing")
     _, value, headers = encode_event(event)
     fact: Any = read(dict(headers), value).fact
     assert fact.said == {"plan": "gold", "team": "billing", "agent": None}
