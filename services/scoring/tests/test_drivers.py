@@ -203,3 +203,13 @@ def test_the_intervals_hold_what_they_promise() -> None:
             held[name] += effect.ci_low <= truth[name].value <= effect.ci_high
     shares = {name: times / rounds for name, times in held.items()}
     assert all(0.93 <= share <= 0.96 for share in shares.values()), shares
+
+
+def test_a_level_adds_up_though_a_ticket_was_solved_before_it_was_created() -> None:
+    metric = CATALOGUE["backlog"]
+    then = {"a": Sums(n=2, sum=2), "b": Sums(n=0, sum=-1)}
+    now = {"a": Sums(n=3, sum=3), "b": Sums(n=1, sum=0)}
+    found = drivers(metric, (Sums(n=4, sum=3), Sums(n=2, sum=1)), now, then, unsuppress=True)
+    assert found is not None
+    assert found.change.value == 2
+    assert {one.key: one.total.value for one in found.values} == {"a": 1, "b": 1}

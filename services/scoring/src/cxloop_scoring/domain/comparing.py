@@ -76,7 +76,12 @@ def _contrast(metric: Metric, now: Sums, then: Sums) -> tuple[Contrast | None, i
 
 
 def plain_value(metric: Metric, sums: Sums) -> float:
-    """Give a value of which nothing is sampled, 0 where there is nothing."""
+    """Give a value of which nothing is sampled, 0 where there is nothing.
+
+    A level counts even before anything was created: a ticket that is reported as solved first lowers it.
+    """
+    if metric.family is Family.BALANCE:
+        return float(sums.sum)
     return answer(metric, sums, unsuppress=True).value or 0.0
 
 

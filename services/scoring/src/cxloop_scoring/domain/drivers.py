@@ -240,7 +240,7 @@ def _few_together(
     few: list[tuple[Sums, Sums]] = []
     for key in sorted(now.keys() | then.keys()):
         pair = now.get(key, Sums()), then.get(key, Sums())
-        if not (pair[0].n or pair[1].n):
+        if not any(sums.n or sums.sum for sums in pair):
             continue
         if key == OTHER or (not unsuppress and max(pair[0].n, pair[1].n) < SUPPRESSED_BELOW):
             few.append(pair)
@@ -275,7 +275,7 @@ def _plain(metric: Metric, totals: tuple[Sums, Sums], pairs: Mapping[str, tuple[
         value_then,
         Effect(value - value_then),
         _judged(found),
-        rest_driver if n or n_then else None,
+        rest_driver if n or n_then or rest or rest_then else None,
     )
 
 
