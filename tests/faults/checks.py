@@ -13,8 +13,6 @@ from tests.faults.oracle import Observed, Score
 from tests.faults.state import ScoringState, State, TallyState, samples
 from tests.faults.wire import LogRecord
 
-DURATIONS = frozenset({oracle.FIRST_RESPONSE, oracle.FIRST_RESOLUTION, oracle.FULL_RESOLUTION})
-
 
 class Invariant(StrEnum):
     """What must hold."""
@@ -77,7 +75,9 @@ def scoring(records: Iterable[LogRecord], found: ScoringState) -> list[Violation
         text = f"{len(withdrawn)} observations withdrawn more often than booked: {samples(withdrawn)}"
         violations.append(Violation(Invariant.DOUBLED, text, len(withdrawn)))
     for name, unit, cells in (("hour", state.HOUR_US, found.hours), ("day", oracle.DAY_US, found.days)):
-        violations += _cells(name, state.buckets_of(found.ledger, unit, DURATIONS), cells)
+        violations += _cells(
+            name, state.buckets_of(found.ledger, unit, oracle.DURATIONS, oracle.LEDGER_ONLY), cells
+        )
     return violations
 
 

@@ -130,7 +130,7 @@ class Author:
                 "score": rng.randint(least, most),
                 "scale": {"min": least, "max": most, "polarity": "higher_is_better"},
                 "dimensions": team,
-                "comment": "so so",
+                "comment": "The wait was terrible",
                 "identifiers": [f"email:{response.lower()}@example.com"],
             }
             story.append(self._event(SURVEYS, "survey.responded", key, at, **answer))

@@ -16,6 +16,15 @@ from typing import Any, NamedTuple, cast
 from tests.faults.wire import LogRecord
 
 NPS, CSAT, CES, VOLUME, FIRST_RESPONSE, FIRST_RESOLUTION, FULL_RESOLUTION, REOPEN = range(1, 9)
+RESPONSE_RATE, NEXT_RESPONSE, FIRST_CONTACT, CONTACT, HANDOFFS = 10, 12, 13, 14, 15
+BACKLOG, SENTIMENT, MERGED_AWAY = 19, 20, 25
+DURATIONS = frozenset({FIRST_RESPONSE, NEXT_RESPONSE, FIRST_RESOLUTION, FULL_RESOLUTION})
+LEDGER_ONLY = frozenset({RESPONSE_RATE, FIRST_CONTACT, CONTACT, MERGED_AWAY})
+"""What no bucket adds up."""
+GENERATION = 200_000
+"""Second version of the folds, no configuration of its own."""
+POLARITY = {"The wait was terrible": -48}
+"""What the lexicon says of the comments that `load` writes, in hundredths."""
 LOW, MIDDLE, HIGH = range(3)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_US = 86_400_000_000
@@ -63,9 +72,11 @@ class Expected:
     scores: dict[str, Score] = field(default_factory=dict[str, Score])
 
     def totals(self) -> dict[tuple[int, int, str | None], tuple[int, int]]:
-        """Count and sum by metric, day and team."""
+        """Count and sum by metric, day and team, of what buckets add up."""
         totals: dict[tuple[int, int, str | None], tuple[int, int]] = {}
         for observed, times in self.observations.items():
+            if observed.metric in LEDGER_ONLY:
+                continue
             place = (observed.metric, observed.at // DAY_US, observed.team)
             n, total = totals.get(place, (0, 0))
             totals[place] = (n + times, total + times * observed.value)
@@ -139,24 +150,59 @@ def _linked(documents: Mapping[str, Document]) -> dict[str, Document]:
 def _of_ticket(
     document: str, own: list[tuple[int, str, Variant]], taken: list[tuple[int, str, Variant]]
 ) -> list[Observed]:
+    kinds = [variant.kind for _, _, variant in own]
     created = next((variant for _, _, variant in own if variant.kind == "created"), None)
-    if created is None or any(variant.kind in {"merged", "deleted"} for _, _, variant in own):
+    if created is None or "deleted" in kinds:
         return []
     team = _last_team(own)
-    found = [Observed(document, VOLUME, 1, None, created.at, team)]
-    if created.data["created_by"] != "agent":
-        found += _first_response(document, own, taken, team)
-    solves, reopened, solved = _solves([variant for _, _, variant in own])
+
+    def observed(metric: int, value: int, at: int, band: int | None = None) -> Observed:
+        return Observed(document, metric, value, band, at, team)
+
+    statuses = _solves([variant for _, _, variant in own])
+    if "merged" in kinds:
+        return [observed(MERGED_AWAY, int(bool(statuses[1])), own[kinds.index("merged")][0])]
+    found = [observed(VOLUME, 1, created.at)]
+    inbound, waits = _waits(own, taken)
+    if inbound:
+        found.append(observed(CONTACT, 1, inbound[0]))
+    for place, (since, answered) in enumerate(waits):
+        first = place == 0 and created.data["created_by"] != "agent"
+        metric = FIRST_RESPONSE if first else NEXT_RESPONSE
+        found.append(observed(metric, (answered - since) // 1000, answered))
+    if moves := _handoffs([variant for _, _, variant in own]):
+        found.append(observed(HANDOFFS, moves, created.at, LOW if moves == 1 else HIGH))
+    return found + [observed(*row) for row in _resolutions(created.at, statuses, len(inbound))]
+
+
+def _resolutions(
+    created_at: int, statuses: tuple[list[int], list[int], list[int], bool], inbound: int
+) -> list[tuple[int, int, int]]:
+    """Give metric, value and time of what a ticket's solves and reopenings add."""
+    solves, reopenings, again, solved = statuses
+    found = [(BACKLOG, 1, at) for at in reopenings] + [(BACKLOG, -1, at) for at in again]
     if solves:
-        first, last = solves[0], solves[-1]
-        found.append(
-            Observed(document, FIRST_RESOLUTION, max(0, first - created.at) // 1000, None, first, team)
-        )
-        found.append(Observed(document, REOPEN, int(reopened), None, first, team))
+        found.append((FIRST_RESOLUTION, max(0, solves[0] - created_at) // 1000, solves[0]))
+        if reopenings:
+            found.append((REOPEN, 1, solves[0]))
+        elif inbound == 1:
+            found.append((FIRST_CONTACT, 1, solves[0]))
         if solved:
-            took = max(0, last - created.at) // 1000
-            found.append(Observed(document, FULL_RESOLUTION, took, None, last, team))
+            found.append((FULL_RESOLUTION, max(0, solves[-1] - created_at) // 1000, solves[-1]))
     return found
+
+
+def _handoffs(events: list[Variant]) -> int:
+    """Count the changes from one known team or agent to another; both at once are one."""
+    known: dict[str, str] = {}
+    moves = 0
+    for variant in events:
+        if variant.kind in {"created", "assigned"}:
+            said = {part: variant.data.get(part) for part in ("team", "agent")}
+            named = {part: name for part, name in said.items() if name}
+            moves += any(part in known and known[part] != name for part, name in named.items())
+            known |= named
+    return moves
 
 
 def _last_team(events: list[tuple[int, str, Variant]]) -> str | None:
@@ -172,55 +218,64 @@ def _stored(text: str | None) -> str | None:
     return text.replace("\x00", "\ufffd") if text else None
 
 
-def _first_response(
-    document: str,
-    own: list[tuple[int, str, Variant]],
-    taken: list[tuple[int, str, Variant]],
-    team: str | None,
-) -> list[Observed]:
-    asked: list[int] = []
-    answered: list[int] = []
+def _waits(
+    own: list[tuple[int, str, Variant]], taken: list[tuple[int, str, Variant]]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Give when the customer wrote, and each wait from the oldest open message to the answer."""
+    inbound: list[int] = []
+    waits: list[tuple[int, int]] = []
+    waiting: int | None = None
     for at, _, variant in sorted([*own, *taken], key=lambda item: item[:2]):
-        author = variant.data.get("author") if variant.kind == "replied" else None
-        if variant.kind == "created" and variant.data["created_by"] == "customer":
-            asked.append(at)
-        elif author in {"customer", "agent"} and variant.data["public"]:
-            (asked if author == "customer" else answered).append(at)
-    if not asked:
-        return []
-    reply = next((at for at in answered if at >= asked[0]), None)
-    if reply is None:
-        return []
-    return [Observed(document, FIRST_RESPONSE, (reply - asked[0]) // 1000, None, reply, team)]
+        author = variant.data.get("author") if variant.kind == "replied" and variant.data["public"] else None
+        if author == "customer" or (variant.kind == "created" and variant.data["created_by"] == "customer"):
+            inbound.append(at)
+            waiting = at if waiting is None else waiting
+        elif author == "agent" and waiting is not None:
+            waits.append((waiting, at))
+            waiting = None
+    return inbound, waits
 
 
-def _solves(events: list[Variant]) -> tuple[list[int], bool, bool]:
-    """Give the times of all solves, whether the ticket was ever opened again, and whether it is solved now."""
+def _solves(events: list[Variant]) -> tuple[list[int], list[int], list[int], bool]:
+    """Give the times of all solves, of reopenings, of solves that ended one, and whether it is solved now."""
     solves: list[int] = []
-    solved = reopened = False
+    reopenings: list[int] = []
+    again: list[int] = []
+    solved = False
     for variant in events:
         if variant.kind == "status_changed":
             if variant.data["status"] == "solved":
+                if solves and not solved:
+                    again.append(variant.at)
                 solves.append(variant.at)
                 solved = True
             else:
-                reopened = reopened or solved
+                if solved:
+                    reopenings.append(variant.at)
                 solved = False
-    return solves, reopened, solved
+    return solves, reopenings, again, solved
 
 
 def _of_response(document: str, events: Document, facts: int) -> tuple[Score | None, list[Observed]]:
-    answers = [item for item in _standing(events) if item[2].kind == "responded"]
+    standing = _standing(events)
+    answers = [item for item in standing if item[2].kind == "responded"]
+    found = [
+        Observed(document, RESPONSE_RATE, int(bool(answers)), None, at, None)
+        for at, _, variant in standing
+        if variant.kind == "sent"
+    ][:1]
     if not answers:
-        return None, []
+        return None, found
     at, _, answer = answers[-1]
     data = answer.data
     least, most, raw = data["scale"]["min"], data["scale"]["max"], data["score"]
     low_until, middle_until = {"nps": (6, 8), "csat": (2, 3), "ces": (3, 4)}[data["metric"]]
     band = LOW if raw <= low_until else MIDDLE if raw <= middle_until else HIGH
-    team = _stored(data["dimensions"].get("team"))
+    # What an edit does not say again still holds.
+    said = [variant.data["dimensions"]["team"] for _, _, variant in answers if variant.data["dimensions"]]
+    team = _stored(said[-1]) if said else None
     score = Score(
-        (1, facts),
+        (GENERATION, facts),
         tuple(sorted(events)),
         raw,
         math.floor((raw - least) / (most - least) * 10_000 + 0.5),
@@ -228,4 +283,8 @@ def _of_response(document: str, events: Document, facts: int) -> tuple[Score | N
         team,
     )
     metric = {"nps": NPS, "csat": CSAT, "ces": CES}[data["metric"]]
-    return score, [Observed(document, metric, raw * 100, band, at, team)]
+    found.append(Observed(document, metric, raw * 100, band, at, team))
+    polarity = POLARITY.get(data.get("comment", ""))
+    if polarity is not None:
+        found.append(Observed(document, SENTIMENT, polarity, LOW if polarity < 0 else HIGH, at, team))
+    return score, found

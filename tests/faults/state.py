@@ -197,10 +197,14 @@ async def _buckets(connection: Any, table: str, words: dict[int, tuple[str, str]
     return _settled(cells)
 
 
-def buckets_of(ledger: Counter[Booked], unit_us: int, durations: frozenset[int]) -> dict[Cell, Numbers]:
-    """Add up what the buckets must say from the ledger."""
+def buckets_of(
+    ledger: Counter[Booked], unit_us: int, durations: frozenset[int], left_out: frozenset[int]
+) -> dict[Cell, Numbers]:
+    """Add up what the buckets must say from the ledger, but for the metrics that have none."""
     cells: dict[Cell, list[int]] = defaultdict(lambda: [0] * 6)
     for booked, times in ledger.items():
+        if booked.metric in left_out:
+            continue
         for dimension, value in (("", ""), *booked.words):
             cell = cells[booked.metric, dimension, value, booked.at // unit_us]
             cell[0] += times

@@ -70,6 +70,7 @@ def test_a_first_response_runs_from_the_customers_message_to_the_first_public_hu
     )
     assert found.observations == {
         Observed(TICKET, oracle.VOLUME, 1, None, MIDNIGHT + 8 * HOUR * 1000, "a"): 1,
+        Observed(TICKET, oracle.CONTACT, 1, None, MIDNIGHT + 8 * HOUR * 1000, "a"): 1,
         Observed(TICKET, oracle.FIRST_RESPONSE, 90 * 60_000, None, MIDNIGHT + int(9.5 * HOUR) * 1000, "a"): 1,
     }
 
@@ -86,10 +87,29 @@ def test_a_reopened_ticket_counts_its_first_and_its_last_solve() -> None:
         status("02T13:00:00", "s2", "solved"),
     ) == {
         oracle.VOLUME: 1,
+        oracle.CONTACT: 1,
         oracle.FIRST_RESOLUTION: 2 * HOUR,
         oracle.REOPEN: 1,
+        oracle.BACKLOG: -1,  # and +1 at the reopening
         oracle.FULL_RESOLUTION: 5 * HOUR,
     }
+
+
+def test_later_waits_are_next_responses_and_one_message_may_be_enough() -> None:
+    asked = [created(), replied("02T09:00:00", "r1", "agent"), status("02T09:30:00", "s", "solved")]
+    assert values(*asked)[oracle.FIRST_CONTACT] == 1
+    again = [replied("02T10:00:00", "c2", "customer"), replied("02T12:00:00", "r2", "agent")]
+    found = values(*asked, *again)
+    assert oracle.FIRST_CONTACT not in found
+    assert (found[oracle.FIRST_RESPONSE], found[oracle.NEXT_RESPONSE]) == (HOUR, 2 * HOUR)
+
+
+def test_another_team_is_a_handoff_and_taking_an_assignment_away_is_none() -> None:
+    moved = event("ticket.assigned", "03T08:00:00", "m", ticket_id="1", team="b")
+    freed = event("ticket.assigned", "03T09:00:00", "n", ticket_id="1")
+    back = event("ticket.assigned", "03T10:00:00", "o", ticket_id="1", team="b")
+    assert values(created(), moved, freed, back)[oracle.HANDOFFS] == 1
+    assert oracle.HANDOFFS not in values(created(), freed)
 
 
 def test_an_open_ticket_has_no_full_resolution() -> None:
@@ -117,7 +137,9 @@ def test_a_merged_ticket_leaves_the_numbers_and_its_messages_go_to_the_survivor(
     )
     assert {(o.document, o.metric, o.value) for o in found.observations} == {
         (TICKET, oracle.VOLUME, 1),
+        (TICKET, oracle.CONTACT, 1),
         (TICKET, oracle.FIRST_RESPONSE, 4 * HOUR),
+        ("ticket:desk:2", oracle.MERGED_AWAY, 0),
     }
     assert found.facts == {TICKET: {"c1", "c2", "r", "m"}, "ticket:desk:2": {"c2", "m"}}
 
@@ -145,7 +167,7 @@ def test_bands_are_cut_where_the_metric_says(
     metric: str, score: int, scale: tuple[int, int], band: str, normalised: int
 ) -> None:
     found = oracle.expected([answered("02T08:00:00", "e", metric, score, scale)]).scores[RESPONSE]
-    assert (found.band, found.normalised, found.revision) == (band, normalised, (1, 1))
+    assert (found.band, found.normalised, found.revision) == (band, normalised, (oracle.GENERATION, 1))
 
 
 def test_the_latest_answer_counts_and_equal_times_are_settled_by_event_id() -> None:
@@ -153,7 +175,7 @@ def test_the_latest_answer_counts_and_equal_times_are_settled_by_event_id() -> N
     late = answered("02T09:00:00", "a", "nps", 9, (0, 10))
     later = answered("02T09:00:00", "b", "nps", 5, (0, 10))
     found = oracle.expected([later, early, late, early]).scores[RESPONSE]
-    assert (found.raw, found.event_ids, found.revision) == (5, ("a", "b", "z"), (1, 3))
+    assert (found.raw, found.event_ids, found.revision) == (5, ("a", "b", "z"), (oracle.GENERATION, 3))
 
 
 def test_of_two_contents_under_one_id_the_earlier_stands_and_the_other_is_counted() -> None:
@@ -162,7 +184,7 @@ def test_of_two_contents_under_one_id_the_earlier_stands_and_the_other_is_counte
     for records in ([first, second], [second, first], [first, second, first]):
         found = oracle.expected(records)
         assert found.scores[RESPONSE].raw == 2
-        assert found.scores[RESPONSE].revision == (1, 2)
+        assert found.scores[RESPONSE].revision == (oracle.GENERATION, 2)
         assert sum(found.observations.values()) == 1
 
 
