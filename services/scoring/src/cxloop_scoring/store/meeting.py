@@ -18,7 +18,7 @@ from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.identities import canonical
 from cxloop_scoring.store.questions import dimension_numbers, value_ids
 from cxloop_scoring.store.relationship import WORK_MEM
-from cxloop_scoring.store.sums import Parameters
+from cxloop_scoring.store.sums import Parameters, of_span
 
 SCORES: Final = (MetricNumber.NPS, MetricNumber.CSAT, MetricNumber.CES, MetricNumber.CES_V1)
 """Metrics whose observations are answers of customers on a scale."""
@@ -104,7 +104,7 @@ class Asked:
         return f"""
             SELECT s.place, {group} AS grouped, {_named(columns)} l.sign
             FROM {self.of_spans(parameters)}
-            JOIN ledger AS l ON l.metric = ANY({numbers}::int2[]) AND l.at >= s.since AND l.at < s.until
+            CROSS JOIN LATERAL {of_span(numbers, spans=len(self.spans))} AS l
             {join}
             WHERE TRUE {self.filters(parameters)} {self.known(parameters)}
         """

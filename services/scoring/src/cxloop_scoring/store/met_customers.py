@@ -184,7 +184,7 @@ async def _whole_cohort(asked: Asked) -> RawTallies | None:
         ) AS customers
         WHERE since_up & 1 = 1
     """
-    n, lost, contradicting = await asked.connection.fetchrow(statement, *parameters.values)
+    ((n, lost, contradicting),) = await asked.connection.fetch(statement, *parameters.values)
     if contradicting:
         return None
     return {(0, 0): Tally(n, lost)} if n else {}

@@ -222,6 +222,19 @@ def _grouping(reading: Reading, parameters: Parameters) -> tuple[str, str]:
     )
 
 
+def of_span(metrics: str, *, spans: int) -> str:
+    """Write the ledger's rows of each span `s`; metrics is the placeholder of their numbers.
+
+    OFFSET 0 has each of several spans read by itself, as above: otherwise every row of the metrics is compared
+    with every span, 90 days with 120 edges of a series.
+    """
+    fence = "OFFSET 0" if spans > 1 else ""
+    return f"""(
+        SELECT * FROM ledger AS l
+        WHERE l.metric = ANY({metrics}::int2[]) AND l.at >= s.since AND l.at < s.until {fence}
+    )"""
+
+
 def ledger_rows(reading: Reading, parameters: Parameters, columns: Sequence[str]) -> str:
     """Write the part of a statement that selects signed ledger rows by metric, span (`place`) and `grouped`.
 
@@ -241,7 +254,7 @@ def ledger_rows(reading: Reading, parameters: Parameters, columns: Sequence[str]
     rows = f"""
         SELECT l.metric, s.place, {group} AS grouped, {owner}{", ".join(f"l.{name}" for name in wanted)}, l.sign
         FROM {spans}
-        JOIN ledger AS l ON l.metric = ANY({metrics}::int2[]) AND l.at >= s.since AND l.at < s.until
+        CROSS JOIN LATERAL {of_span(metrics, spans=len(parameters.values[0]))} AS l
         {join} {owners}
         WHERE {"TRUE" if reading.question.by is None else f"{group} IS NOT NULL"}
             {conditions(reading, parameters)}
