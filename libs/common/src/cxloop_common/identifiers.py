@@ -235,7 +235,7 @@ def _email(value: str) -> Identifier:
     return Identifier("email", address, IdentifierClass.STRONG)
 
 
-def _phone(value: str, region: str | None) -> Identifier:
+def _e164(value: str, region: str | None) -> tuple[str, phonenumbers.PhoneNumber]:
     # Only the length is checked (possible, not valid): the table of valid ranges changes with every release
     # of the metadata, and the same event must give the same identifier next year.
     try:
@@ -244,7 +244,14 @@ def _phone(value: str, region: str | None) -> Identifier:
         raise IdentifierError(IdentifierReason.BAD_PHONE) from error
     if not phonenumbers.is_possible_number(number):
         raise IdentifierError(IdentifierReason.BAD_PHONE)
-    text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164), number
+
+
+def _phone(value: str, region: str | None) -> Identifier:
+    text, number = _e164(value, region)
+    # Behind a country code, some countries' leading zeros go one at a time: what is written once must stay.
+    while text.startswith(f"+{number.country_code}0") and (again := _e164(text, None))[0] != text:
+        text, number = again
     if len(set(str(number.national_number))) == 1:
         return Identifier("phone", text, IdentifierClass.BLOCKED, IdentifierReason.PLACEHOLDER)
     return Identifier("phone", text, IdentifierClass.STRONG)
