@@ -102,7 +102,7 @@ async def world(
 @pytest.mark.timeout(7200 if examples(0) else 300)
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(
-    max_examples=examples(6, TOGETHER),
+    max_examples=examples(20, TOGETHER),
     # The same few every time: shrinking takes longer than a test may, so new ones are for `make histories`.
     derandomize=not examples(0),
     deadline=None,
