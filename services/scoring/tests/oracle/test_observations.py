@@ -2,19 +2,24 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cxloop_common.events import TicketCreated, TicketMerged, TicketReplied
 from cxloop_scoring.domain.rules import DEFAULT_RULES
 from cxloop_scoring.domain.sentiment import polarity
 
 from .configured import NOTHING
+from .drawing import START
 from .folding import booked, difference, expected
 from .histories import History, examples, histories
 from .installation import INSTALLATION, RULES
 from .known import Known
+from .rows import FIRST_RESPONSE
 
 
 @settings(
@@ -35,3 +40,26 @@ def test_every_observation_is_the_one_that_the_definitions_give(
     found = booked(records, rules)
     wanted = expected(Known.of(history.records, polarity, installation).rows)
     assert not difference(found, wanted), difference(found, wanted)
+
+
+@pytest.mark.parametrize("back", [None, "a"], ids=["a chain", "and a cycle before it"])
+def test_messages_go_along_all_merges_to_the_last_survivor(back: str | None) -> None:
+    base: dict[str, Any] = {"source": "zd"}
+    given: list[Any] = [
+        TicketCreated(**base, **_of(name, minute), channel="email", created_by=cast("Any", by))
+        for name, minute, by in (("a", 0, "customer"), ("b", 1, "bot"), ("c", 2, "bot"))
+    ]
+    merges = [("a", "b"), ("b", "c"), *([("b", back)] if back else [])]
+    given += [
+        TicketMerged(**base, **_of(one, 10 + place), into_ticket_id=into)
+        for place, (one, into) in enumerate(merges)
+    ]
+    given.append(TicketReplied(**base, **_of("c", 30), message_id="m", author="agent", public=True))
+    rows = Known.of(given, polarity).rows
+    assert not difference(booked(given), expected(rows))
+    waits = [row.value for row in rows if row.metric == FIRST_RESPONSE]
+    assert waits == [30 * 60_000]
+
+
+def _of(ticket: str, minute: int) -> dict[str, Any]:
+    return {"id": f"{ticket}-{minute}", "ticket_id": ticket, "time": START + timedelta(minutes=minute)}
