@@ -27,6 +27,8 @@ RUN_WITHIN_S = 180.0
 LIMIT = 1.2
 DAYS_BACK = 30
 """Copies lie on so many days before the base."""
+APART = 3
+"""Days between two copies: the base's day may begin and end in two, and no two copies are to meet in a bucket."""
 PREFIX = "scale-"
 
 
@@ -164,9 +166,8 @@ async def _grow(at: Installation, documents: int) -> None:
             )
             for table in ("documents", "ledger", "bucket_hour", "bucket_day")
         }
-        numbers = (
-            f"SELECT number, 1 + number % {DAYS_BACK} AS back FROM generate_series(1, {copies}) AS number"
-        )
+        back = f"{APART} * (1 + number % {DAYS_BACK // APART}) AS back"
+        numbers = f"SELECT number, {back} FROM generate_series(1, {copies}) AS number"
         for statement in (
             "SET maintenance_work_mem = '256MB'",
             "SET work_mem = '128MB'",
