@@ -179,7 +179,9 @@ class Worker:
 
     async def case_links(self) -> set[tuple[int, str, str]]:
         """Read which scores and cases belong to which case."""
-        rows = await self.connection.fetch("SELECT kind, subject, case_document FROM case_links")
+        rows = await self.connection.fetch(
+            "SELECT kind, subject, case_document FROM case_links WHERE forgotten_at IS NULL"
+        )
         return {(row[0], row[1], row[2]) for row in rows}
 
     async def booked_at(self) -> dict[str, list[datetime]]:

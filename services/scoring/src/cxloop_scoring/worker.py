@@ -161,7 +161,7 @@ class ScoringHandler:
             self._counters.anomalies.labels(reason).inc(times)
         links, gone = _case_links(changed, stored)
         await remember_case_links(connection, links, self._now())
-        await forget_case_links(connection, gone)
+        await forget_case_links(connection, gone, self._now())
 
         def announce() -> None:
             transaction.publish(self._messages(changed, folded, stored, rules.generation))

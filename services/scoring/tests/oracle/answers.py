@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,8 +18,6 @@ from .world import World
 
 NOT_TAKEN_APART = frozenset({"recovery_lift", "revenue_at_risk"})
 """Metrics that are no sums of parts."""
-OF_LINKS = frozenset({"closed_loop_rate", "recovery_rate", "recovery_lift", "revenue_at_risk"})
-"""Metrics that read which score raised which case."""
 LENGTHS = {"30d": 30, "7d": 7, "90d": 90, "1d": 1}
 
 
@@ -46,9 +44,7 @@ class Asking:
         self.asked = Asked(micros(since), micros(at), micros(as_of or NOW))
         self.label = f"{at:%m-%dT%H:%M} {length}{' as of' if as_of else ''}"
 
-    async def scorecard(
-        self, where: tuple[tuple[str, str], ...] = (), skip: Collection[str] = ()
-    ) -> list[str]:
+    async def scorecard(self, where: tuple[tuple[str, str], ...] = ()) -> list[str]:
         """All metrics over the window."""
         found = await self.world.get("/v1/scorecard", **self.parameters, where=_written(where))
         asked = self._with(where)
@@ -57,7 +53,6 @@ class Asking:
         return [
             line
             for name, definition in DEFINITIONS.items()
-            if name not in skip
             for line in self._compared(name, values[name], asked, definition)
         ]
 

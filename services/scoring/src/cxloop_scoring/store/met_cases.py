@@ -19,6 +19,7 @@ from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.observations import Band
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.windows import BEGINNING, Span
+from cxloop_scoring.store.case_links import in_force
 from cxloop_scoring.store.identities import identifiers_of
 from cxloop_scoring.store.meeting import FAR, SCORES, Asked
 from cxloop_scoring.store.sums import Parameters
@@ -39,10 +40,10 @@ async def closed_cases(asked: Asked, rules: Rules) -> RawTallies:
     low = asked.chosen_net(parameters, SCORES, (), _IS_LOW)
     statement = f"""
         SELECT place, grouped, count(*), count(*) FILTER (WHERE EXISTS (
-            SELECT FROM case_links AS t WHERE t.kind = 0 AND t.subject = one.document {asked.known(parameters, "t")}
+            SELECT FROM case_links AS t WHERE t.kind = 0 AND t.subject = one.document {_linked(asked, parameters, "t")}
                 AND NOT EXISTS (
                     SELECT FROM case_links AS g
-                    WHERE g.kind = 1 AND g.subject = t.case_document {asked.known(parameters, "g")}
+                    WHERE g.kind = 1 AND g.subject = t.case_document {_linked(asked, parameters, "g")}
                 )
         ))
         FROM ({low}) AS one GROUP BY place, grouped
@@ -123,7 +124,7 @@ async def arms(asked: Asked, rules: Rules) -> RawTallies:
         contacted AS (
             SELECT t.subject AS document, min(c.at + c.value * {_MILLISECOND}) AS at
             FROM ({contacts}) AS c JOIN case_links AS t ON t.case_document = c.document
-            WHERE t.kind = 0 {asked.known(parameters, "t")} AND {_not_superseded(asked, parameters, "c.document")}
+            WHERE t.kind = 0 {_linked(asked, parameters, "t")} AND {_not_superseded(asked, parameters, "c.document")}
             GROUP BY t.subject
         )
         SELECT m.place, m.grouped, coalesce(c.at <= n.at, FALSE) AS reached,
@@ -157,9 +158,15 @@ async def money_at_risk(asked: Asked, rules: Rules) -> RawTallies:
     return count_money(customers, await _money(asked, rules.costs.currency, customers))
 
 
+def _linked(asked: Asked, parameters: Parameters, row: str) -> str:
+    """Write the condition on a row of `case_links` that it is in force, or was at `as_of`."""
+    as_of = asked.question.as_of
+    return in_force(row, None if as_of is None else parameters.add(as_of))
+
+
 def _not_superseded(asked: Asked, parameters: Parameters, document: str) -> str:
     return f"""NOT EXISTS (
-        SELECT FROM case_links AS g WHERE g.kind = 1 AND g.subject = {document} {asked.known(parameters, "g")}
+        SELECT FROM case_links AS g WHERE g.kind = 1 AND g.subject = {document} {_linked(asked, parameters, "g")}
     )"""
 
 
@@ -214,7 +221,7 @@ async def _with_triggers(asked: Asked, cases: Sequence[Case]) -> list[Case]:
     rows = await asked.connection.fetch(
         f"""
         SELECT subject, case_document FROM case_links AS t
-        WHERE kind = 0 AND case_document = ANY($1::text[]) {asked.known(parameters, "t")}
+        WHERE kind = 0 AND case_document = ANY($1::text[]) {_linked(asked, parameters, "t")}
         """,
         *parameters.values,
     )

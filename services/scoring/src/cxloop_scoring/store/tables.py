@@ -134,12 +134,26 @@ CUSTOMER_HISTORY = Table(
 CASE_LINKS = Table(
     "case_links",
     METADATA,
-    Column("kind", SmallInteger, primary_key=True, comment="0 trigger, 1 superseded"),
-    Column("subject", Text(collation="C"), primary_key=True, comment="score or superseded case"),
-    Column("case_document", Text(collation="C"), primary_key=True),
+    Column("kind", SmallInteger, nullable=False, comment="0 trigger, 1 superseded"),
+    Column("subject", Text(collation="C"), nullable=False, comment="score or superseded case"),
+    Column("case_document", Text(collation="C"), nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "forgotten_at",
+        DateTime(timezone=True),
+        comment="when no record named it any more; null while one does",
+    ),
+    Index("case_links_key", "kind", "subject", "case_document"),
+    Index(
+        "case_links_in_force",
+        "kind",
+        "subject",
+        "case_document",
+        unique=True,
+        postgresql_where=text("forgotten_at IS NULL"),
+    ),
 )
-"""Which scores raised a case, and which cases it stands for."""
+"""Which scores raised a case, and which cases it stands for, now and at any earlier time."""
 
 CONFIGURATIONS = Table(
     "configurations",
