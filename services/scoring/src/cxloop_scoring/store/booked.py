@@ -10,6 +10,7 @@ from cxloop_scoring.domain.observations import Observation
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.months import ledger_from
+from cxloop_scoring.store.words import words_of
 from cxloop_scoring.store.writing import StoredDocument
 
 _NUMBERS = [int(number) for number in MetricNumber]
@@ -20,10 +21,6 @@ _NET = f"""
     WHERE metric = ANY($1::int2[]) AND at = ANY($2::timestamptz[]) AND document = ANY($3::text[])
     GROUP BY document, metric, value, band, at, customer, {", ".join(COLUMNS)}, more, ticket
     HAVING sum(sign) <> 0
-"""
-_WORDS = """
-    SELECT v.id, d.name, v.value FROM dimension_values AS v LEFT JOIN dimensions AS d ON d.id = v.dimension
-    WHERE v.id = ANY($1::int4[])
 """
 
 
@@ -40,7 +37,7 @@ async def net_ledger(
     rows = await connection.fetch(_NET, _NUMBERS, [instant(at) for at in sorted(times)], sorted(documents))
     ids = {value for row in rows for value in row[6 : 6 + len(COLUMNS)] if value is not None}
     ids.update(value for row in rows for value in row["more"] or ())
-    words = {row[0]: (row[1] or "tag", row[2]) for row in await connection.fetch(_WORDS, sorted(ids))}
+    words = {id_: (name or "tag", text) for id_, (name, text) in (await words_of(connection, ids)).items()}
     booked: dict[str, list[Observation]] = {document: [] for document in documents}
     for row in rows:
         columns = [None if value is None else words[value][1] for value in row[6 : 6 + len(COLUMNS)]]

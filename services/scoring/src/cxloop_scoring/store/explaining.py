@@ -14,9 +14,11 @@ from cxloop_scoring.domain.questions import Population, Question
 from cxloop_scoring.domain.responses import Response
 from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.held import facts_of
 from cxloop_scoring.store.questions import Questions, Snapshot, dimension_numbers, numbers_of, value_ids
 from cxloop_scoring.store.scales import Scale, other_scales, scale_of
 from cxloop_scoring.store.sums import Parameters, Reading, conditions, ledger_rows
+from cxloop_scoring.store.words import named_dimensions, words_of
 
 Position = tuple[datetime, str, int, int]
 """Time, document, metric number and value of a page's last observation."""
@@ -296,13 +298,7 @@ async def _open_tickets(
 
 
 async def _explained(connection: Connection, rows: Sequence[tuple[_Row, int]]) -> list[BookedObservation]:
-    documents = sorted({row[1] for row, _ in rows})
-    held = {
-        record[0]: decode_facts(record[1])
-        for record in await connection.fetch(
-            "SELECT id, facts FROM documents WHERE id = ANY($1::text[])", documents
-        )
-    }
+    held = await facts_of(connection, (row[1] for row, _ in rows))
     ids = {value for row, _ in rows for value in (*row[5], *row[6]) if value is not None}
     words = await words_of(connection, ids)
     return [
@@ -318,34 +314,3 @@ async def _explained(connection: Connection, rows: Sequence[tuple[_Row, int]]) -
         )
         for (metric, document, value, band, at, columns, more), count in rows
     ]
-
-
-async def words_of(connection: Connection, ids: set[int]) -> dict[int, tuple[str | None, str]]:
-    """Give declared dimension (None for a tag or a built-in one) and text of value ids."""
-    rows = await connection.fetch(
-        """
-        SELECT v.id, d.name, v.value FROM dimension_values AS v
-        LEFT JOIN dimensions AS d ON d.id = v.dimension WHERE v.id = ANY($1::int4[])
-        """,
-        sorted(ids),
-    )
-    return {row[0]: (row[1], row[2]) for row in rows}
-
-
-def named_dimensions(
-    columns: Sequence[int | None], more: Sequence[int], words: dict[int, tuple[str | None, str]]
-) -> dict[str, str | list[str]]:
-    """Name the dimensions of a ledger row; tags are a list."""
-    named: dict[str, str | list[str]] = {
-        name: words[value][1] for name, value in zip(COLUMNS, columns, strict=True) if value is not None
-    }
-    tags: list[str] = []
-    for value in more:
-        name, text = words[value]
-        if name is None:
-            tags.append(text)
-        else:
-            named[name] = text
-    if tags:
-        named["tag"] = sorted(tags)
-    return named

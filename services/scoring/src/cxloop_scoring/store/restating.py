@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from cxloop_scoring.domain.answers import Sums
 from cxloop_scoring.domain.dimensions import COLUMNS
-from cxloop_scoring.domain.facts import Facts, decode_facts
+from cxloop_scoring.domain.facts import Facts
 from cxloop_scoring.domain.histogram import duration_bin
 from cxloop_scoring.domain.instants import instant
 from cxloop_scoring.domain.metrics import DURATIONS, Metric
 from cxloop_scoring.domain.observations import Band
 from cxloop_scoring.domain.questions import Question
 from cxloop_scoring.store.connection import Connection
-from cxloop_scoring.store.explaining import named_dimensions, words_of
+from cxloop_scoring.store.held import facts_of
 from cxloop_scoring.store.questions import (
     Snapshot,
     dimension_numbers,
@@ -24,6 +24,7 @@ from cxloop_scoring.store.questions import (
     value_ids,
 )
 from cxloop_scoring.store.sums import Parameters, Reading, add_up, conditions
+from cxloop_scoring.store.words import named_dimensions, words_of
 
 _ROWS_A_CHANGE: Final = 4
 """Rows that are read for each change asked for; one that has more is read whole all the same."""
@@ -144,13 +145,7 @@ async def _changes(
         if value is not None
     }
     words = await words_of(connection, ids)
-    documents = sorted({document for (_, document), _ in shown})
-    held = {
-        row[0]: decode_facts(row[1])
-        for row in await connection.fetch(
-            "SELECT id, facts FROM documents WHERE id = ANY($1::text[])", documents
-        )
-    }
+    held = await facts_of(connection, (document for (_, document), _ in shown))
     sums = {number: found.copied() for number, found in running.items()}
     changes: list[Restatement] = []
     for (recorded_at, document), found in shown:
