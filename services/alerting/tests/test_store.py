@@ -207,6 +207,18 @@ async def test_alert_records_of_a_case_have_rising_versions_and_ids_that_follow_
     assert by_topic["cxloop.alerts.v1"] == by_topic["cxloop.alerts.default.v1"]
 
 
+@pytest.mark.parametrize("cut", [1, 2], ids=["one by one", "at once"])
+async def test_records_tell_of_every_score_of_a_case_however_the_scores_were_batched(
+    alerting: Alerting, make_score: Any, cut: int
+) -> None:
+    scores = [make_score(number, 1, alerting.clock, hint=HINTS[0]) for number in (1, 2)]
+    for start in range(0, len(scores), cut):
+        await alerting.deliver(*scores[start : start + cut])
+    records = await alerting.announced()
+    assert len({record["case_id"] for record in records}) == 1
+    assert sorted(records[-1]["documents"]) == [score.document for score in scores]
+
+
 async def test_a_superseded_configuration_does_not_come_back_with_a_late_replica(
     alerting: Alerting,
 ) -> None:

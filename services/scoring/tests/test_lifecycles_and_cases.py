@@ -214,12 +214,14 @@ def test_links_are_all_that_were_ever_told() -> None:
         "open",
         score=AlertScore(metric="nps", value=1, scale=SCALE, document="response:s:2"),
         supersedes=("c0", "c1"),
+        documents=("response:s:2", "response:s:3"),
     )
     document, facts = facts_of(second, first, alert(3, "open"))
     assert document == "case:c1"
     assert case_links(document, facts) == [
         CaseLink(LinkKind.TRIGGER, "response:s:1", "case:c1"),
         CaseLink(LinkKind.TRIGGER, "response:s:2", "case:c1"),
+        CaseLink(LinkKind.TRIGGER, "response:s:3", "case:c1"),
         CaseLink(LinkKind.SUPERSEDED, "case:c0", "case:c1"),
     ]
     assert case_links("response:s:1", facts) == []

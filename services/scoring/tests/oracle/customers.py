@@ -148,5 +148,10 @@ def _case(name: str, records: list[AlertRecord]) -> Case:
         None if closed_at is None else max(closed_at, opened_at),
         max(min(contacts), opened_at) if contacts else None,
         r.filed(said),
-        frozenset(one.score.document for one in records if one.score and one.score.document),
+        frozenset(
+            document
+            for one in records
+            for document in (*one.documents, one.score and one.score.document)
+            if document
+        ),
     )

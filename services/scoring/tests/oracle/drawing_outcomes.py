@@ -66,7 +66,8 @@ def alerts(draw: Draw, names: Names) -> list[AlertRecord]:
 @st.composite
 def _alert(draw: Draw, names: Names, record: str, at: datetime, opened: datetime) -> AlertRecord:
     case, _, version = record.partition("-")
-    response = draw(st.sampled_from((None, *RESPONSES, *RESPONSES)))
+    documents = [f"response:{names.sources[0]}:{response.replace(' ', '%20')}" for response in RESPONSES]
+    shown = draw(st.sampled_from((None, *documents, *documents)))
     status = draw(
         st.sampled_from(
             ("open", "open", "contacted", "resolved", "resolved", "recovered", "reopened", "unverified")
@@ -75,11 +76,11 @@ def _alert(draw: Draw, names: Names, record: str, at: datetime, opened: datetime
     change = {"open": "opened", "contacted": "contacted", "resolved": "resolved", "reopened": "reopened"}
     due = draw(st.sampled_from((None, 30, 3 * 1440, 7 * 1440, 40 * 1440)))
     kind, owner = draw(st.sampled_from((("team", "billing"), ("person", "mia"), ("rota", "night"))))
-    score: Any = response and {
+    score: Any = shown and {
         "metric": "nps",
         "value": 1,
         "scale": {"min": 0, "max": 10},
-        "document": f"response:{names.sources[0]}:{response.replace(' ', '%20')}",
+        "document": shown,
     }
     superseded = draw(st.sampled_from(((),) * 5 + (tuple(c for c in CASES if c != case),)))
     return AlertRecord(
@@ -97,6 +98,7 @@ def _alert(draw: Draw, names: Names, record: str, at: datetime, opened: datetime
         route=names.name,
         owner={"kind": kind, "id": owner, "name": owner},  # type: ignore[arg-type]
         score=score,
+        documents=tuple(draw(st.lists(st.sampled_from(documents), max_size=2))),
         reason="a low score",
         due_at=None if due is None else opened + timedelta(minutes=due),
     )

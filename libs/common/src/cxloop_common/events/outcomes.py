@@ -148,7 +148,7 @@ class Owner(_Part):
 
 
 class AlertScore(_Part):
-    """The score that raised a case."""
+    """The score that a case shows: of those that raised it, the latest that still stands."""
 
     metric: SurveyMetric
     value: FiniteFloat
@@ -187,6 +187,9 @@ class AlertRecord(CloudEvent):
     customer_hint: str | None = None
     """Masked: alert topics carry no contact details."""
     score: AlertScore | None = None
+    documents: tuple[str, ...] = ()
+    """Documents of the scores that raised the case, oldest first, the newest 1,000. Scores that were met at once
+    share a record, so nothing but this list tells of all."""
     reason: str
     due_at: UtcTime | None = None
     context: dict[str, Any] = Field(default_factory=dict[str, Any])

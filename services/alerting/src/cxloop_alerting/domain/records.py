@@ -10,6 +10,8 @@ from cxloop_common.identifiers import derive_id
 
 Change = Literal["opened", "acknowledged", "contacted", "escalated", "resolved", "reopened", "updated"]
 SOURCE = "alerting"
+DOCUMENTS_TOLD = 1_000
+"""Scores of a case that a record lists, so that it stays below the broker's limit whatever joins a case."""
 _BY_STATUS: Mapping[str, Change] = {
     "open": "opened",
     "acknowledged": "acknowledged",
@@ -64,6 +66,7 @@ def alert_record(case: Mapping[str, Any], change: Change, reason: str, at: datet
         customer_id=case["customer_id"],
         customer_hint=case["customer_hint"],
         score=AlertScore.model_validate(score),
+        documents=tuple(case["documents"][-DOCUMENTS_TOLD:]),
         reason=reason,
         due_at=case["due_at"],
         context=case["context"],

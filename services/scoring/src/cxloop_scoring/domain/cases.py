@@ -115,8 +115,7 @@ def case_links(document: str, facts: Mapping[str, object]) -> list[CaseLink]:
     if document.startswith(CASE):
         for fact in facts.values():
             if isinstance(fact, CaseChanged):
-                if fact.trigger is not None:
-                    links.add(CaseLink(LinkKind.TRIGGER, fact.trigger, document))
+                links.update(CaseLink(LinkKind.TRIGGER, subject, document) for subject in fact.triggers)
                 links.update(
                     CaseLink(LinkKind.SUPERSEDED, subject, document)
                     for subject in fact.superseded

@@ -147,14 +147,14 @@ class CaseChanged(FactBase, tag=12, frozen=True, gc=False):
     """One version of a case.
 
     at: when the case changed. closed: whether its status means that nobody works on it any more. due_at:
-    microseconds since 1970. trigger: the score document behind it. superseded: case documents it stands for.
+    microseconds since 1970. triggers: the score documents behind it. superseded: case documents it stands for.
     """
 
     version: int
     closed: bool
     contacted: bool
     due_at: int | None
-    trigger: str | None
+    triggers: tuple[str, ...]
     superseded: tuple[str, ...]
     said: dict[str, str | None]
 

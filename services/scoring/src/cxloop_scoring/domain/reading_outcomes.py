@@ -77,6 +77,7 @@ class _Alert(msgspec.Struct, kw_only=True, gc=False):
     owner: _Owner
     supersedes: tuple[ObjectId, ...] = ()
     score: _Score | None = None
+    documents: tuple[str, ...] = ()
     due_at: Instant | None = None
 
 
@@ -117,6 +118,8 @@ def _case_changed(source: str, at: int, digest: bytes, value: bytes) -> tuple[st
     # The record says itself when the case changed; source and time of its envelope add nothing.
     del source, at
     data = _decode_alert(value)
+    # A record of an older alerting names the score that it shows, and no other.
+    shown = None if data.score is None else data.score.document
     return case_document(data.case_id), CaseChanged(
         microseconds(data.at),
         digest,
@@ -124,7 +127,7 @@ def _case_changed(source: str, at: int, digest: bytes, value: bytes) -> tuple[st
         data.status in CLOSED_STATUSES,
         "contacted" in (data.status, data.change),
         None if data.due_at is None else microseconds(data.due_at),
-        None if data.score is None else data.score.document,
+        tuple(sorted({*data.documents, *(() if shown is None else (shown,))})),
         tuple(sorted({case_document(id_) for id_ in data.supersedes})),
         {
             name: None if text is None else storable(text)
