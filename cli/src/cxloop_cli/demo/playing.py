@@ -26,6 +26,9 @@ from cxloop_ingest.domain.signatures import Credentials, Scheme, key_of, sign
 
 POSTS_AT_A_TIME: Final = 16
 TIMEOUT_S: Final = 15.0
+PATIENCE_S: Final = 30.0
+"""How long a service may be away, restarted for one, before the demo gives up on it."""
+ASK_AGAIN_EVERY_S: Final = 0.2
 ROUTES: Final = ("care", "key-accounts", "checkout")
 _SCHEMES: Final = {ZENDESK: Scheme.ZENDESK, DELIGHTED: Scheme.DELIGHTED, SHOP: Scheme.STANDARD_WEBHOOKS}
 _LAG: Final = re.compile(r"^cxloop_consumer_lag_records\{[^}]*\} (?P<records>\S+)$", re.MULTILINE)
@@ -166,16 +169,14 @@ class Player:
 
     async def _post(self, webhook: Webhook) -> str:
         signed = sign(self._credentials[webhook.source], webhook.body, datetime.now(UTC), webhook.message_id)
-        url = f"{self._places.urls['ingest']}/webhooks/{webhook.source}"
         headers = {**signed, "Content-Type": "application/json"}
-        try:
-            answer = await self._client.post(url, content=webhook.body, headers=headers)
-        except httpx.HTTPError as error:
-            raise DemoError(f"ingest did not answer a webhook ({type(error).__name__})") from error
-        if answer.status_code != 202:  # noqa: PLR2004  # Accepted
-            raise DemoError(
-                f"ingest answered {answer.status_code} to a webhook of {webhook.source}: {answer.text[:300]}"
-            )
+        request = self._client.build_request(
+            "POST",
+            f"{self._places.urls['ingest']}/webhooks/{webhook.source}",
+            content=webhook.body,
+            headers=headers,
+        )
+        answer = await self._answer("ingest", request)
         return str(answer.json()["delivery_id"])
 
     async def behind(self) -> int:
@@ -229,13 +230,26 @@ class Player:
 
     async def _text(self, service: str, path: str, query: Mapping[str, str] | None = None) -> str:
         url = self._places.urls[service] + path
-        try:
-            answer = await self._client.get(url, params=query, headers=self._places.headers)
-        except httpx.HTTPError as error:
-            raise DemoError(f"{service} did not answer {path} ({type(error).__name__})") from error
-        if not answer.is_success:
-            raise DemoError(f"{service} answered {answer.status_code} to {path}: {answer.text[:300]}")
-        return answer.text
+        request = self._client.build_request("GET", url, params=query, headers=self._places.headers)
+        return (await self._answer(service, request)).text
+
+    async def _answer(self, service: str, request: httpx.Request) -> httpx.Response:
+        """Ask, and again while the service is away, as every sender does. Raises DemoError."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                answer = await self._client.send(request)
+            except httpx.TransportError as error:
+                said = f"nothing ({type(error).__name__})"
+            else:
+                if answer.is_success:
+                    return answer
+                said = f"{answer.status_code}: {answer.text[:300]}"
+                if not answer.is_server_error:
+                    raise DemoError(f"{service} answered {request.url.path} with {said}")
+            if time.monotonic() > deadline:
+                raise DemoError(f"{service} answered {request.url.path} with {said}")
+            await asyncio.sleep(ASK_AGAIN_EVERY_S)
 
     def _raise_if_deaf(self) -> None:
         if self._following is not None and self._following.done():

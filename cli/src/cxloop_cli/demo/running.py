@@ -11,8 +11,10 @@ from cxloop_cli.demo.playing import Alert, Json, Observed, Places, Player, Poste
 from cxloop_cli.demo.schedule import Scenario
 from cxloop_common.topics import ALERTS
 
-CATCH_UP_WITHIN_S: Final = 90.0
-NOTHING_MOVES_S: Final = 10.0
+CATCH_UP_WITHIN_S: Final = 180.0
+NOTHING_MOVES_S: Final = 45.0
+"""What differs after so long differs for ever. A worker that was killed is not behind, it is not there: its
+partitions come back when its session ends, 30 s later."""
 LOOK_EVERY_S: Final = 0.15
 
 Tell = Callable[[str], None]
@@ -87,7 +89,8 @@ async def _catch_up(
         state = (behind, counts, tuple(comparison.differences))
         if state != before:
             before, moved_at = state, now
-        if now - moved_at > NOTHING_MOVES_S or now - began > CATCH_UP_WITHIN_S:
+        stands_still = behind == 0 and now - moved_at > NOTHING_MOVES_S
+        if stands_still or now - began > CATCH_UP_WITHIN_S:
             if behind:
                 comparison.differences.append(f"records that no worker has processed: {behind}")
             return observed, comparison
