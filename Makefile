@@ -12,7 +12,7 @@ RUNTIME := .venv/.runtime
 LOCKED := uv.lock pyproject.toml $(wildcard */pyproject.toml) $(wildcard */*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format histories faults faults-long faults-mutants bench generate clean
+.PHONY: help setup demo up test coverage check format histories faults faults-long faults-mutants bench generate clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,7 +40,10 @@ up: $(RUNTIME) ## Start Kafka, PostgreSQL and the four services, and keep them r
 	@$(RUN) cxloop up $(ARGS)
 
 test: $(STAMP) ## Run every test on real Kafka and PostgreSQL, with coverage
-	@$(RUN) pytest -m "not faults and not mutants" --cov --cov-report=term:skip-covered $(ARGS)
+	@$(RUN) pytest -m "not faults and not mutants" --cov --cov-report= $(ARGS)
+
+coverage: $(STAMP) ## Show what the last `make test` left uncovered
+	@$(RUN) coverage report --skip-covered
 
 check: $(STAMP) ## Format, lint, types, import rules, generated docs
 	@$(RUN) ruff format --check .
