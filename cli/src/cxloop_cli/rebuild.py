@@ -43,11 +43,13 @@ def rebuild_scoring(
     check: Annotated[bool, typer.Option("--check", help="Only look; change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Bring scoring's ledger and buckets to what its documents say; workers and questions go on meanwhile.
+    """Bring scoring's ledger, buckets, links of cases and scales to what its documents say.
 
-    Exits 0 when everything was right, 1 when something was wrong (and, but for `--check`, has been put right),
-    2 when no database is known, 3 when it does not answer, 4 when another rebuild is running. Documents of an
-    older configuration are booked anew and are no fault. Stopped at any time, it may be started again.
+    Workers and questions go on meanwhile. Exits 0 when everything was right, 1 when something was wrong (and, but
+    for `--check`, has been put right), 2 when no database is known, 3 when it does not answer, 4 when another
+    rebuild is running, 5 when newer software registered the configuration in force: start the command of that
+    version. Documents of an older configuration are booked anew and are no fault. Stopped at any time, it may be
+    started again.
     """
     from cxloop_scoring.rebuild import RIGHT, WRONG, exit_code, run, told  # noqa: PLC0415  # each command loads what it uses
 

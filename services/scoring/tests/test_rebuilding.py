@@ -16,13 +16,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from cxloop_common.events import (
+    AlertRecord,
     CanonicalEventBase,
+    Owner,
     SurveyResponded,
     TicketAssigned,
     TicketCreated,
     TicketReplied,
     TicketStatusChanged,
 )
+from cxloop_common.events.outcomes import AlertScore
 from cxloop_common.topics import SCORES, TopicNames
 from cxloop_scoring.domain.answers import Answer, answer
 from cxloop_scoring.domain.histogram import decode_histogram, duration_bin
@@ -31,7 +34,7 @@ from cxloop_scoring.domain.metrics import CATALOGUE, DURATIONS, LEDGER_ONLY, Pla
 from cxloop_scoring.domain.questions import Filter, Question
 from cxloop_scoring.domain.windows import Span
 from cxloop_scoring.generations import RulesInForce, own_files
-from cxloop_scoring.rebuild import BUSY, RIGHT, WRONG, Outcome, rebuild
+from cxloop_scoring.rebuild import BUSY, RIGHT, SUPERSEDED, WRONG, Outcome, rebuild
 from cxloop_scoring.store.questions import Questions
 from cxloop_scoring.store.rebuilding import CORRECTIONS, BusyError, rebuild_lock
 
@@ -419,3 +422,95 @@ async def test_a_new_configuration_is_booked_by_a_rebuild_and_its_targets_are_fo
     assert (await rebuilt(filled)).mended
     assert (await state(filled))[:3] == before[:3]
     assert (await rebuilt(filled)).was_right
+
+
+def alert(
+    case_id: str, version: int, at: datetime, *supersedes: str, trigger: str | None = None
+) -> AlertRecord:
+    fields: dict[str, Any] = {"status": "open", "change": "opened", "severity": "high", "version": version}
+    fields |= {"rule": "low-nps", "route": "vip", "owner": Owner(kind="team", id="care", name="Care")}
+    fields |= {"case_id": case_id, "reason": "x", "at": at, "supersedes": supersedes}
+    if trigger is not None:
+        scale = {"min": 0, "max": 10}
+        fields["score"] = AlertScore(metric="nps", value=1, scale=scale, document=trigger)  # type: ignore[arg-type]
+    return AlertRecord(**fields, id=f"{case_id}.{version}", source="alerting", time=at)
+
+
+def response(number: int, survey: str, most: int) -> SurveyResponded:
+    return SurveyResponded(
+        id=f"answer-{number}",
+        source="sm",
+        time=END,
+        response_id=str(number),
+        metric="nps",
+        score=1,
+        scale={"min": 0, "max": most},  # type: ignore[arg-type]
+        dimensions={"survey": survey},
+    )
+
+
+@pytest.fixture
+async def linked(worker: Any) -> Any:
+    """Cases with scores, one of which stands for another since later; surveys by one scale and by two."""
+    answers = [response(1, "spring", 10), response(2, "spring", 10), response(3, "autumn", 10)]
+    first, later = worker.now, worker.now + timedelta(hours=3)
+    cases = [alert("a", 1, END, trigger="response:sm:1"), alert("b", 1, END, trigger="response:sm:2")]
+    await worker.deliver([*answers, *cases, response(4, "autumn", 11)])
+    worker.now = later
+    # Told again, which changes nothing of when it was first told.
+    await worker.deliver([alert("a", 2, first + timedelta(hours=1), trigger="response:sm:1")])
+    await worker.deliver([alert("a", 3, later, "b", trigger="response:sm:3")])
+    return worker
+
+
+async def derived(worker: Any) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    links, scales = [
+        [tuple(row) for row in await worker.connection.fetch(f"SELECT * FROM {table}")]
+        for table in ("case_links", "scales")
+    ]
+    return sorted(links, key=repr), sorted(scales, key=repr)
+
+
+async def test_links_of_cases_and_scales_of_surveys_are_derived_again(linked: Any) -> None:
+    before, ledger = await derived(linked), await linked.net_ledger()
+    assert tuple(map(len, before)) == (4, 3)
+    assert (await rebuilt(linked)).was_right
+    await linked.connection.execute("TRUNCATE case_links, scales")
+    looked = await rebuilt(linked, write=False)
+    assert (looked.links, looked.scales, looked.was_right) == (4, 3, False)
+    assert await derived(linked) == ([], [])
+    outcome = await rebuilt(linked)
+    assert (outcome.links, outcome.scales, outcome.mended, outcome.ledger_rows) == (4, 3, 0, 0)
+    assert await derived(linked) == before
+    assert await linked.net_ledger() == ledger
+    assert (await rebuilt(linked)).was_right
+
+
+async def test_a_link_that_no_record_names_ends_and_is_known_as_of_before(linked: Any) -> None:
+    before = await derived(linked)
+    stray = (0, "response:sm:9", "case:b", linked.now)
+    await linked.connection.execute(
+        "INSERT INTO case_links (kind, subject, case_document, recorded_at) VALUES ($1, $2, $3, $4)", *stray
+    )
+    linked.now += timedelta(hours=1)
+    assert (await rebuilt(linked)).links == 1
+    assert await derived(linked) == (sorted([*before[0], (*stray, linked.now)], key=repr), before[1])
+    assert (await rebuilt(linked)).was_right
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"metrics": "later: 1", "calendars": null, "booking": "00"}', "newer version of the software"),
+        ('{"metrics": null, "calendars": null, "booking": "00"}', "books by it otherwise"),
+    ],
+)
+async def test_a_configuration_of_other_software_is_no_wrong_setting(
+    worker: Any, database_url: str, content: str, says: str
+) -> None:
+    await worker.connection.execute("INSERT INTO configurations (digest, content) VALUES ('x', $1)", content)
+    process = _command(database_url, "--check", "--json")
+    out, err = await asyncio.to_thread(process.communicate)
+    assert (process.returncode, out) == (SUPERSEDED, b"")
+    assert says in err.decode()
+    assert "nothing was changed" in err.decode()

@@ -1,4 +1,4 @@
-"""Rebuild: bring ledger and buckets to what documents say, while the workers go on.
+"""Rebuild: bring ledger, buckets, links of cases and scales to what documents say, while the workers go on.
 
 `python -m cxloop_scoring.rebuild`, or `cxloop rebuild scoring` where the command line is installed. It may be
 stopped at any time and started again: what it has committed is right, and it begins by looking.
@@ -25,13 +25,15 @@ from cxloop_scoring.settings import ScoringSettings
 from cxloop_scoring.store.months import ledger_from
 from cxloop_scoring.store.rebooking import Rebooked, Rebooking
 from cxloop_scoring.store.rebuilding import BusyError, Corrected, Slice, correct, rebuild_lock, slices
+from cxloop_scoring.store.scales import SurveyScale, restore_scales
 
 EXAMPLE: Final = "python -m cxloop_scoring.rebuild --check --json"
-RIGHT, WRONG, BAD_USAGE, NO_ANSWER, BUSY = 0, 1, 2, 3, 4
+RIGHT, WRONG, BAD_USAGE, NO_ANSWER, BUSY, SUPERSEDED = range(6)
 EXIT_CODES: Final = (
-    "Exits 0 when ledger and buckets were as the documents say, 1 when something was wrong (and, but for "
-    "--check, has been put right), 2 when the configuration is wrong, 3 when PostgreSQL does not answer, and 4 "
-    "when another rebuild is running. Documents of an older configuration are booked anew and are no fault."
+    "Exits 0 when everything was as the documents say, 1 when something was wrong (and, but for --check, has been "
+    "put right), 2 when a setting is wrong, 3 when PostgreSQL does not answer, 4 when another rebuild is running, "
+    "and 5 when the configuration in force was registered by newer software, or by software that books by it "
+    "otherwise: nothing is changed then. Documents of an older configuration are booked anew and are no fault."
 )
 _TRANSACTION_S: Final = 6 * 3600.0
 """A rebuild's transactions hold up nobody, and the one that brings the ledger together may take its time."""
@@ -62,6 +64,10 @@ class Outcome:
     """Documents of this generation of which the ledger said something else."""
     ledger_rows: int
     """Signed rows that the ledger lacked."""
+    links: int
+    """Scores and superseded cases whose link to a case was lacking, or was named by no record of it."""
+    scales: int
+    """Scales that surveys were answered by, and that were lacking."""
     orphans: int
     """Documents that only the ledger knows; they are left as they are."""
     slices: int
@@ -75,7 +81,9 @@ class Outcome:
     @property
     def was_right(self) -> bool:
         """Tell whether nothing was wrong; what an older configuration booked is not."""
-        return not (self.mended or self.orphans or self.buckets or self.unreadable)
+        return not (
+            self.mended or self.links or self.scales or self.orphans or self.buckets or self.unreadable
+        )
 
 
 async def rebuild(
@@ -99,7 +107,9 @@ async def rebuild(
             horizon = await ledger_from(connection)
             rules = await rules_in_force(connection)
             rebooking = Rebooking(database, connection, names, now, rules=rules, ledger_from=horizon)
-            checked, booked, orphans = await _documents(connection, rebooking, write=write, progress=progress)
+            checked, booked, scales, orphans = await _documents(
+                connection, rebooking, write=write, progress=progress
+            )
             parts = [part for number in MetricNumber for part in await slices(connection, number, horizon)]
             corrected = await _buckets(connection, parts, write=write, progress=progress)
     finally:
@@ -107,6 +117,7 @@ async def rebuild(
     return Outcome(
         checked,
         *booked,
+        scales,
         orphans,
         len(parts),
         *corrected,
@@ -116,17 +127,21 @@ async def rebuild(
 
 async def _documents(
     connection: asyncpg.Connection, rebooking: Rebooking, *, write: bool, progress: Progress
-) -> tuple[int, Rebooked, int]:
+) -> tuple[int, Rebooked, int, int]:
+    """Give how many were compared, what became of them, how many scales were lacking, and orphans."""
     total: int = await connection.fetchval("SELECT count(*) FROM documents")
     progress("documents", 0, total)
     await rebooking.take_stock()
     checked, booked, after = 0, Rebooked(), ""
+    scales: set[SurveyScale] = set()
     while (page := await rebooking.compare(after)) is not None:
         booked += await rebooking.book(page.differing, write=write)
         after = page.last
         checked += page.checked
+        scales |= page.scales
         progress("documents", checked, max(checked, total))
-    return checked, booked, await rebooking.orphans()
+    lacking = await restore_scales(connection, scales, write=write)
+    return checked, booked, lacking, await rebooking.orphans()
 
 
 async def _buckets(
@@ -169,7 +184,8 @@ def told(outcome: Outcome, *, write: bool) -> str:
     found = (
         f"{outcome.documents} documents and {outcome.slices} days of metrics in {outcome.seconds:.1f} s: "
         f"{outcome.outdated} of an older configuration, {outcome.mended} of which the ledger said something else "
-        f"({outcome.ledger_rows} rows), {outcome.buckets} wrong buckets, {outcome.unreadable} unreadable rows"
+        f"({outcome.ledger_rows} rows), {outcome.links} links of cases and {outcome.scales} scales that were not as "
+        f"they say, {outcome.buckets} wrong buckets, {outcome.unreadable} unreadable rows"
     )
     if outcome.orphans:
         found += f"; {outcome.orphans} documents that only the ledger knows are left as they are"
@@ -181,7 +197,7 @@ def exit_code(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, SettingsError):
         return BAD_USAGE, str(error)
     if isinstance(error, SupersededError):
-        return BAD_USAGE, str(error)
+        return SUPERSEDED, f"{error}; nothing was changed"
     if isinstance(error, BusyError):
         return BUSY, f"{error}; try again when it has ended"
     if isinstance(error, asyncpg.UndefinedTableError):

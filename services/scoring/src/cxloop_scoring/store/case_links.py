@@ -1,9 +1,13 @@
 """Which scores raised a case, and which cases it stands for: from when a case first says so until none does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from cxloop_scoring.domain.cases import CaseLink
+from cxloop_scoring.domain.cases import CASE, CaseLink, LinkKind, case_links
+from cxloop_scoring.domain.facts import Facts
+from cxloop_scoring.domain.instants import instant
+from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.store.connection import Connection
 
 _REMEMBER = """
@@ -18,6 +22,18 @@ _FORGET = """
     FROM unnest($1::int2[], $2::text[], $3::text[]) AS u (kind, subject, case_document)
     WHERE l.kind = u.kind AND l.subject = u.subject AND l.case_document = u.case_document
         AND l.forgotten_at IS NULL
+"""
+
+
+_IN_FORCE = """
+    SELECT kind, subject, case_document FROM case_links
+    WHERE case_document = ANY($1::text[]) AND forgotten_at IS NULL
+"""
+
+_FIRST_BOOKED = """
+    SELECT l.document, min(l.recorded_at) FROM unnest($2::text[], $3::timestamptz[]) AS u (document, at)
+    JOIN ledger AS l ON l.metric = $1 AND l.at = u.at AND l.document = u.document
+    GROUP BY l.document
 """
 
 
@@ -45,6 +61,54 @@ async def forget_case_links(
     """End links that no version of their case names any more: another content won under its event id."""
     if links:
         await connection.execute(_FORGET, *_columns(links), forgotten_at)
+
+
+class LinksToMend(NamedTuple):
+    """What the table has too little and too much of the links of some cases."""
+
+    lacking: Sequence[CaseLink]
+    surplus: Sequence[CaseLink]
+
+
+async def links_to_mend(connection: Connection, documents: Mapping[str, Facts]) -> LinksToMend:
+    """Hold the links in force against what the records of cases name; documents of other kinds have none."""
+    cases = {id_: facts for id_, facts in documents.items() if id_.startswith(CASE)}
+    if not cases:
+        return LinksToMend((), ())
+    named = {link for id_, facts in cases.items() for link in case_links(id_, facts)}
+    rows = await connection.fetch(_IN_FORCE, sorted(cases))
+    held = {CaseLink(LinkKind(row[0]), row[1], row[2]) for row in rows}
+    return LinksToMend(sorted(named - held), sorted(held - named))
+
+
+async def mend_links(
+    connection: Connection, documents: Mapping[str, Facts], mending: LinksToMend, now: datetime
+) -> None:
+    """Write the links that are lacking and end those that are too many.
+
+    A link dates from when its case was first booked, as the ledger knows, or from the first record that names
+    it where that is later. What was forgotten before it was lost is not to be found again.
+    """
+    await forget_case_links(connection, mending.surplus, now)
+    times = {
+        (link.case_document, fact.at)
+        for link in mending.lacking
+        for fact in documents[link.case_document].values()
+    }
+    rows = await connection.fetch(
+        _FIRST_BOOKED,
+        int(MetricNumber.CASE_OPENED),
+        [document for document, _ in sorted(times)],
+        [instant(at) for _, at in sorted(times)],
+    )
+    booked: dict[str, datetime] = {row[0]: row[1] for row in rows}
+    since: dict[datetime, list[CaseLink]] = {}
+    for link in mending.lacking:
+        case = link.case_document
+        told = min(fact.at for fact in documents[case].values() if link in case_links(case, {"": fact}))
+        since.setdefault(min(now, max(instant(told), booked.get(case, instant(told)))), []).append(link)
+    for recorded_at, links in sorted(since.items()):
+        await remember_case_links(connection, links, recorded_at)
 
 
 def _columns(links: Sequence[CaseLink]) -> tuple[list[int], list[str], list[str]]:

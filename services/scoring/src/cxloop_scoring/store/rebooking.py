@@ -1,5 +1,7 @@
 """Documents, held against the ledger: what it lacks is appended, what it has too much is withdrawn.
 
+The links of cases are held against what their records name in the same way.
+
 First the net ledger is brought together by document once, in a table of this connection; documents are then
 compared with it in pages. Only those that differ are locked, read again and booked in small transactions: a
 worker that had read one of them finds it changed and tries its batch again, as when two workers meet.
@@ -27,7 +29,9 @@ from cxloop_scoring.domain.observations import Observation
 from cxloop_scoring.domain.responses import Response
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.scores import score_of
+from cxloop_scoring.store.case_links import links_to_mend, mend_links
 from cxloop_scoring.store.rebuilding import CORRECTIONS
+from cxloop_scoring.store.scales import SurveyScale, scales_of
 from cxloop_scoring.store.vocabulary import Vocabulary
 from cxloop_scoring.store.writing import (
     BUCKET_TABLES,
@@ -105,10 +109,12 @@ class Rebooked(NamedTuple):
     """Of this generation, yet the ledger said something else of them."""
     rows: int = 0
     """Ledger rows appended."""
+    links: int = 0
+    """Links of cases that were lacking or too many."""
 
     def __add__(self, other: tuple[Any, ...]) -> "Rebooked":
         """Add up two of them."""
-        return Rebooked(self.outdated + other[0], self.mended + other[1], self.rows + other[2])
+        return Rebooked(*map(sum, zip(self, other, strict=True)))
 
 
 class Page(NamedTuple):
@@ -117,6 +123,8 @@ class Page(NamedTuple):
     last: str
     checked: int
     differing: list[str]
+    scales: set[SurveyScale]
+    """By which the answers among them were given."""
 
 
 class Rebooking:
@@ -165,16 +173,18 @@ class Rebooking:
         held: dict[str, Counter[Held]] = {}
         for row in await connection.fetch(_OF_PAGE, rows[0]["id"], last):
             held.setdefault(row[0], Counter())[_held(row)] = row["times"]
-        same = {row["id"]: decode_facts(row["facts"]) for row in rows if self._is_current(row)}
-        wanted = await self._wanted(same)
         # What a newer version of the software has booked is not ours to judge.
+        ours = [row for row in rows if row["generation"] <= self._generation]
+        facts = {row["id"]: decode_facts(row["facts"]) for row in ours}
+        same = {row["id"]: facts[row["id"]] for row in ours if self._is_current(row)}
+        wanted = await self._wanted(same)
+        linked = {link.case_document for links in await links_to_mend(connection, same) for link in links}
         differing = [
-            row["id"]
-            for row in rows
-            if row["generation"] <= self._generation
-            and (row["id"] not in same or wanted[row["id"]] != held.get(row["id"], Counter()))
+            id_
+            for id_ in facts
+            if id_ not in same or id_ in linked or wanted[id_] != held.get(id_, Counter())
         ]
-        return Page(last, len(rows), differing)
+        return Page(last, len(rows), differing, scales_of(facts))
 
     def _is_current(self, row: asyncpg.Record) -> bool:
         return row["generation"] == self._generation and not row["moved"]
@@ -211,6 +221,8 @@ class Rebooking:
         stored = {id_: one for id_, one in stored.items() if one.generation <= self._generation}
         wanted = await self._wanted({id_: document.facts for id_, document in stored.items()})
         held = await self._in_force(stored, wanted)
+        links = await links_to_mend(connection, {id_: one.facts for id_, one in stored.items()})
+        linked = {link.case_document for some in links for link in some}
         signed: list[tuple[str, int, Held]] = []
         outdated, mended = list[str](), list[str]()
         for id_ in sorted(stored):
@@ -220,29 +232,26 @@ class Rebooking:
                 outdated.append(id_)
             elif news:
                 mended.append(id_)
-        if write and (outdated or mended):
-            await self._write(stored, outdated, mended, wanted, signed)
-        return Rebooked(len(outdated), len(mended), len(signed))
+        touched = dict.fromkeys((*outdated, *mended, *sorted(linked)))
+        if write and touched:
+            # Those that are right but for the ledger are written too: a worker that has read them must notice.
+            await self._write({id_: stored[id_] for id_ in touched}, wanted, signed)
+            await self._announce(outdated, stored)
+            await mend_links(connection, {id_: stored[id_].facts for id_ in linked}, links, self._now())
+        return Rebooked(len(outdated), len(mended), len(signed), sum(map(len, links)))
 
     async def _write(
         self,
         stored: Mapping[str, StoredDocument],
-        outdated: Sequence[str],
-        mended: Sequence[str],
         wanted: Mapping[str, Counter[Held]],
         signed: Sequence[tuple[str, int, Held]],
     ) -> None:
         connection = self._connection
-        # Those that are right but for the ledger are written too: a worker that has read them must notice.
         changed = [
             ChangedDocument(
-                id_,
-                CORRECTIONS,
-                stored[id_].facts,
-                stored[id_].version,
-                _times_of_their_own(stored[id_].facts, wanted[id_]),
+                id_, CORRECTIONS, one.facts, one.version, _times_of_their_own(one.facts, wanted[id_])
             )
-            for id_ in (*outdated, *mended)
+            for id_, one in stored.items()
         ]
         await write_documents(connection, changed, self._generation)
         dimensions = await self._dimensions_of(one for _, _, one in signed)
@@ -251,8 +260,10 @@ class Rebooking:
         changes = Changes(entries)
         for table, rows in zip(BUCKET_TABLES, (changes.hours(), changes.days()), strict=True):
             await add_to_buckets(connection, table, rows)
+
+    async def _announce(self, outdated: Sequence[str], stored: Mapping[str, StoredDocument]) -> None:
         messages = [self._score(id_, stored[id_].facts) for id_ in outdated]
-        await enqueue(connection, [message for message in messages if message is not None])
+        await enqueue(self._connection, [message for message in messages if message is not None])
 
     def _score(self, document: str, facts: Facts) -> Message | None:
         folded = fold(document, facts)

@@ -1,11 +1,12 @@
 """Scales by which surveys are answered: a survey that is answered by two of them contradicts itself."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from cxloop_common.database import Database
 from cxloop_scoring.domain.dimensions import storable
-from cxloop_scoring.domain.facts import Fact, Responded
+from cxloop_scoring.domain.documents import RESPONSE, source_of
+from cxloop_scoring.domain.facts import Fact, Facts, Responded
 from cxloop_scoring.store.connection import Connection
 
 _KEPT: Final = 50_000
@@ -15,6 +16,10 @@ _ADD = """
     INSERT INTO scales (source, survey, metric, least, most, lower_is_better)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::float8[], $6::bool[])
     ON CONFLICT DO NOTHING
+"""
+_LACKING = """
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::float8[], $6::bool[])
+    EXCEPT SELECT source, survey, metric, least, most, lower_is_better FROM scales
 """
 _CONTRADICTING = """
     SELECT count(*) FROM (
@@ -57,6 +62,17 @@ def scale_of(source: str, fact: Fact) -> SurveyScale | None:
     )
 
 
+def scales_of(documents: Mapping[str, Facts]) -> set[SurveyScale]:
+    """Give the scales by which the answers of documents were given."""
+    return {
+        scale
+        for document, facts in documents.items()
+        if document.startswith(RESPONSE)
+        for fact in facts.values()
+        if (scale := scale_of(source_of(document), fact)) is not None
+    }
+
+
 class Scales:
     """Keeps all scales that surveys were ever answered by.
 
@@ -75,13 +91,30 @@ class Scales:
         if not news:
             return
         pool = await self._database.pool()
-        # Sorted, so that two workers who add the same ones never wait for each other in a circle.
-        columns = zip(*((*one[:3], *one.scale) for one in news), strict=True)
         async with pool.acquire() as connection:
-            await connection.execute(_ADD, *map(list, columns))
+            await connection.execute(_ADD, *_columns(news))
         if len(self._known) > _KEPT:
             self._known = set()
         self._known.update(news)
+
+
+async def restore_scales(connection: Connection, found: Iterable[SurveyScale], *, write: bool) -> int:
+    """Write down those of the scales that are lacking, unless told not to; give how many they are.
+
+    None is taken away: answers that lost against others were given by a scale too, and are not kept.
+    """
+    if not (ordered := sorted(found)):
+        return 0
+    rows = await connection.fetch(_LACKING, *_columns(ordered))
+    lacking = sorted(SurveyScale(row[0], row[1], row[2], Scale(*row[3:])) for row in rows)
+    if write and lacking:
+        await connection.execute(_ADD, *_columns(lacking))
+    return len(lacking)
+
+
+def _columns(ordered: Sequence[SurveyScale]) -> list[list[Any]]:
+    """Give the columns of the table. Sorted rows keep two writers from waiting for each other in a circle."""
+    return [list(column) for column in zip(*((*one[:3], *one.scale) for one in ordered), strict=True)]
 
 
 async def contradicting_scales(connection: Connection) -> int:
