@@ -1,13 +1,16 @@
 """One configuration is in force at a time: the newest, whichever files a process was started with."""
 
+import zoneinfo
+from collections.abc import Iterator
 from datetime import date
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import holidays
 import pytest
 
-from cxloop_common.business_time import holidays_of
+from cxloop_common.business_time import find_zone, holidays_of
 from cxloop_common.configuration.reading import FaultyFilesError
 from cxloop_scoring.domain.metrics import FORMULAS
 from cxloop_scoring.domain.rules import Rules
@@ -128,6 +131,44 @@ async def test_holiday_data_that_moves_a_date_is_another_configuration(
     holidays_of.cache_clear()
     with pytest.raises(SupersededError, match="holiday data"):
         await generation(worker, before)
+
+
+@pytest.fixture
+def another_database(tmp_path: Path) -> Iterator[None]:
+    """Make a tz database in which Berlin has Athens' clocks."""
+    paths, place = zoneinfo.TZPATH, tmp_path / "zoneinfo" / "Europe"
+    place.mkdir(parents=True)
+    (place / "Berlin").write_bytes(_compiled("Europe/Athens"))
+
+    def use(*folders: str) -> None:
+        zoneinfo.reset_tzpath(folders)
+        zoneinfo.ZoneInfo.clear_cache()
+        find_zone.cache_clear()
+
+    use(str(place.parent))
+    yield
+    use(*paths)
+
+
+def _compiled(name: str) -> bytes:
+    """Read a zone's compiled file where `zoneinfo` finds it."""
+    for folder in zoneinfo.TZPATH:
+        if (file := Path(folder) / name).is_file():
+            return file.read_bytes()
+    area, city = name.split("/")
+    return (resources.files(f"tzdata.zoneinfo.{area}") / city).read_bytes()
+
+
+async def test_a_tz_database_that_moves_a_clock_is_another_configuration(
+    worker: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    (tmp_path / "calendars.yaml").write_text(OFFICE, encoding="utf-8")
+    files = Files(None, str(tmp_path / "calendars.yaml"))
+    assert await generation(worker, own_files(files)) == BASE + 1
+    request.getfixturevalue("another_database")
+    with pytest.raises(SupersededError, match="tz database"):
+        await generation(worker, None)
+    assert await generation(worker, own_files(files)) == BASE + 2
 
 
 async def test_documents_of_newer_software_are_not_touched(worker: Any) -> None:

@@ -35,7 +35,7 @@ _EMPTY_BLOCKS: Final = 8
 """After so many blocks without an open minute (11 years) a calendar counts as never open."""
 
 KNOWN_YEARS: Final = (2000, 2050)
-"""The years whose holidays make part of a calendar's `content`; ingest refuses events before the first."""
+"""The years whose holidays and zone make part of a calendar's `content`; ingest refuses events before the first."""
 
 
 class CalendarError(ValueError):
@@ -160,8 +160,8 @@ class Calendar:
     def content(self) -> dict[str, object]:
         """Give all that decides about open time, as JSON has it; equal for equal business time.
 
-        The holidays are there as a digest of their dates in the known years: a new version of the holiday data
-        changes it only where it moves a date.
+        The holidays are there as a digest of their dates in the known years, and so is the zone by its offsets: a
+        new version of the holiday data, or of the tz database, changes it only where it moves a date or a clock.
         """
         days: bytes = b""
         if self.holidays is not None:
@@ -169,6 +169,7 @@ class Calendar:
             days = " ".join(day.isoformat() for day in known).encode()
         return {
             "zone": self.zone,
+            "offsets": _offsets_digest(find_zone(self.zone)),
             "week": [[list(window) for window in windows] for windows in self.week],
             "holidays": blake2b(days, digest_size=16).hexdigest() if self.holidays is not None else None,
             "closed": sorted(day.isoformat() for day in self.closed),
@@ -287,6 +288,14 @@ def holidays_of(code: str, year: int) -> frozenset[date]:
     return frozenset(
         holiday_dates.country_holidays(country, subdiv=part or None, years=year, expand=False).keys()
     )
+
+
+@lru_cache(maxsize=256)
+def _offsets_digest(zone: ZoneInfo) -> str:
+    """Digest what the zone's clocks are ahead of UTC in the known years, and from when on."""
+    since, until = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in KNOWN_YEARS)
+    told = (f"{at}:{_offset(zone, at)}" for at in (since, *_offset_changes(zone, since, until)))
+    return blake2b(" ".join(told).encode(), digest_size=16).hexdigest()
 
 
 def _offset(zone: ZoneInfo, second: int) -> int:

@@ -1,10 +1,10 @@
 """Which rules are in force: the newest configuration that any process of this installation was started with.
 
 A configuration is the text of both files, and what they decide about bookings: targets, the words of a lifecycle,
-calendars with the dates of their holidays. Each is numbered when it is first met, and every document remembers
-the generation that booked it: the version of the folds times 100,000, plus the number of the first of the
-configurations since then that book alike. So a new price books nothing anew, and new holiday data that moves a
-date does, though no file changed.
+calendars with the dates of their holidays and the offsets of their zones. Each is numbered when it is first met, and
+every document remembers the generation that booked it: the version of the folds times 100,000, plus the number of the
+first of the configurations since then that book alike. So a new price books nothing anew, and new holiday data that
+moves a date does, or a tz database that moves a clock, though no file changed.
 
 A process whose own files book as the newest do goes by its own, prices included. Any other works by the newest
 all the same, so two workers with different files never undo each other. Going back to an earlier text is
@@ -79,8 +79,9 @@ def rules_of(configuration: Configuration | None) -> Rules:
         ) from error
     if rules.booking_digest().hex() != configuration.booking:
         raise SupersededError(
-            f"configuration {number} was registered by another version of the software or of its holiday data, "
-            "which books by it otherwise; start that version, or start a worker of this one with a changed file"
+            f"configuration {number} was registered by another version of the software, of its holiday data or of "
+            "the tz database, which books by it otherwise; start that version, or start a worker of this one with a "
+            "changed file"
         )
     return replace(rules, generation=FORMULAS * CONFIGURATIONS + number)
 
