@@ -121,6 +121,10 @@ def test_costs_are_exact_hundredths() -> None:
         ("costs: {currency: EUR, per_hour: -3}", "costs.per_hour: expected an amount of 0 or more"),
         ("costs: {currency: EUR, per_channel: {chat: 1.234}}", "costs.per_channel.chat: expected an amount"),
         ("lifecycle: {left: [Renew]}", "both renewal (active) and renew (left)"),
+        (
+            "lifecycle: {active: []}",
+            "lifecycle.active: no word is listed, so no touchpoint could make a customer active",
+        ),
         ("lifecycle: {active: ['']}", "lifecycle.active[0]: an empty word would match every touchpoint"),
         (
             "shifts: [{metrics: [nsp], window: 7d}]",

@@ -190,7 +190,12 @@ class _Metrics:
 
     def _lifecycle(self, at: At, rules: Rules) -> Rules:
         entries = self.reader.mapping(at, ("active", "left"))
+        problems = len(self.reader.problems)
         active = self._words(entries["active"]) if "active" in entries else rules.active_words
+        if not active and len(self.reader.problems) == problems:
+            self.reader.complain(
+                entries["active"], "no word is listed, so no touchpoint could make a customer active"
+            )
         left = self._words(entries["left"]) if "left" in entries else rules.left_words
         for word in left:
             if other := next((one for one in active if one.startswith(word) or word.startswith(one)), None):
