@@ -548,6 +548,29 @@ async def test_one_invalid_event_refuses_the_whole_batch_with_a_pointer_to_each_
     assert await ingest.read(DELIVERIES) == []
 
 
+async def test_refused_events_are_counted_by_what_is_wrong_with_each(ingest: Ingest) -> None:
+    wrong = [
+        cloud_event(1, score=11),
+        cloud_event(2, score=-1),
+        cloud_event(3, score=None),
+        {**cloud_event(4), "time": "1999-01-01T00:00:00Z"},
+        {**cloud_event(5), "data": None},
+        7,
+    ]
+    for batch in (wrong, [cloud_event(6)]):
+        await send(ingest, batch, "application/cloudevents-batch+json")
+    counted = {
+        line.split()[0]: float(line.split()[1])
+        for line in (await ingest.client.get("/metrics")).text.splitlines()
+        if line.startswith("cxloop_refused_events_total")
+    }
+    assert counted == {
+        'cxloop_refused_events_total{reason="score_out_of_scale"}': 2,
+        'cxloop_refused_events_total{reason="time_before_2000"}': 1,
+        'cxloop_refused_events_total{reason="invalid_event"}': 3,
+    }
+
+
 async def test_events_sent_again_are_the_same_deliveries(ingest: Ingest) -> None:
     for _ in range(2):
         await send(ingest, cloud_event(1), "application/cloudevents+json")

@@ -61,6 +61,7 @@ def build(foundation: Foundation[IngestSettings]) -> Components:
                 now=foundation.now,
                 limit=settings.max_request_bytes,
                 deadline_s=settings.receive_deadline_s,
+                registry=foundation.telemetry.registry,
             ),
             quarantine_router(database=foundation.database, log=log, topic=topic),
             records_router(

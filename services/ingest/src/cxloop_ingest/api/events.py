@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, Request
+from prometheus_client import CollectorRegistry, Counter
 from pydantic import BaseModel
 
 from cxloop_common.events import CanonicalEvent, content_hash
@@ -45,10 +46,17 @@ def events_router(
     now: Callable[[], datetime],
     limit: int,
     deadline_s: float,
+    registry: CollectorRegistry,
 ) -> APIRouter:
     """Make the route."""
     router = APIRouter(prefix="/v1", tags=["intake"])
     deadlines = Deadlines(deadline_s)
+    refused = Counter(
+        "cxloop_refused_events",
+        "CloudEvents that /v1/events answered with 422, by what is wrong with each",
+        ["reason"],
+        registry=registry,
+    )
 
     @router.post(
         "/events",
@@ -64,7 +72,7 @@ def events_router(
         body, _ = await read_body(request.receive, headers, limit=limit, deadlines=deadlines)
         received_at = now()
         found = _documents(headers, body)
-        events = _validated(found, received_at, caller)
+        events = _validated(found, received_at, caller, refused)
         await log.append_all(
             [
                 _message(topic, event, document, received_at)
@@ -84,7 +92,9 @@ def _documents(headers: dict[bytes, bytes], body: bytes) -> list[Any]:
         raise Problem(400, detail=f"The body cannot be read: {error.detail}.") from error
 
 
-def _validated(found: list[Any], received_at: datetime, caller: Principal) -> list[CanonicalEvent]:
+def _validated(
+    found: list[Any], received_at: datetime, caller: Principal, refused: Counter
+) -> list[CanonicalEvent]:
     events: list[CanonicalEvent] = []
     faults: list[dict[str, str]] = []
     forbidden: list[dict[str, str]] = []
@@ -93,6 +103,7 @@ def _validated(found: list[Any], received_at: datetime, caller: Principal) -> li
         try:
             event = canonical(document, received_at)
         except InvalidEventError as error:
+            refused.labels(error.reason).inc()
             faults += [
                 {"pointer": place + pointer, "detail": detail}
                 for pointer, detail in error.pointers or (("", error.detail),)

@@ -135,7 +135,7 @@ def build(draft: Draft, delivery: Delivery, source: Source | None) -> CanonicalE
     """Make the event of a draft. Raises UnreadableError."""
     check_time(draft.time, delivery.received_at)
     data = {name: value for name, value in draft.data.items() if value is not None}
-    _check_score(draft.type, data)
+    check_score(draft.type, data)
     region = source.phone_region if source is not None else None
     flat: dict[str, Any] = {
         **data,
@@ -161,7 +161,8 @@ def validated(flat: Mapping[str, Any]) -> CanonicalEvent:
     return event
 
 
-def _check_score(kind: str, data: Mapping[str, Any]) -> None:
+def check_score(kind: object, data: Mapping[str, Any]) -> None:
+    """Raise UnreadableError for an answer whose score lies outside the scale that it names."""
     if kind != SurveyResponded.TYPE:
         return
     scale, score = data.get("scale"), data.get("score")

@@ -14,7 +14,7 @@ from cxloop_common.events import (
 from cxloop_common.identifiers import IdentifierClass, IdentifierError
 from cxloop_common.identifiers import normalise as normalise_identifier
 from cxloop_ingest.domain.delivery import Delivery, Via
-from cxloop_ingest.domain.drafts import Gathered, ItemProblem, Normalised
+from cxloop_ingest.domain.drafts import Gathered, ItemProblem, Normalised, check_score
 from cxloop_ingest.domain.reading import Reason, UnreadableError, contains_nul, parse_json
 from cxloop_ingest.domain.sources import Source
 from cxloop_ingest.domain.times import check_time
@@ -54,7 +54,7 @@ def canonical(document: Any, received_at: datetime) -> CanonicalEvent:
     try:
         event = from_structured(CANONICAL_EVENT, document)
     except EventDecodeError as error:
-        raise InvalidEventError(Reason.INVALID_EVENT, str(error), error.pointers) from None
+        raise InvalidEventError(_reason(document), str(error), error.pointers) from None
     if contains_nul([event.id, event.source, *event.model_dump().values()]):
         fault = "holds the character U+0000"
         raise InvalidEventError(Reason.NUL_CHARACTER, f"a text of the event {fault}", (("/data", fault),))
@@ -78,6 +78,17 @@ def canonical(document: Any, received_at: datetime) -> CanonicalEvent:
         fault = "names nobody: every identifier is a placeholder"
         raise InvalidEventError(Reason.INVALID_EVENT, f"the erasure {fault}", (("/data/identifiers", fault),))
     return event.model_copy(update={"identifiers": tuple(dict.fromkeys(identifiers))})
+
+
+def _reason(document: Any) -> Reason:
+    """Name what keeps a document from being an event: a score outside its scale, or else its form."""
+    event = cast("dict[Any, Any]", document) if isinstance(document, dict) else {}
+    data = event.get("data")
+    try:
+        check_score(event.get("type"), cast("dict[str, Any]", data) if isinstance(data, dict) else {})
+    except UnreadableError as error:
+        return error.reason
+    return Reason.INVALID_EVENT
 
 
 def normalise(delivery: Delivery, source: Source | None) -> Normalised:
