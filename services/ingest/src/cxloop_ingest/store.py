@@ -259,7 +259,7 @@ class Queries:
         *,
         event_id: str | None,
         source: str | None,
-        before: tuple[datetime, str] | None,
+        before: tuple[Any, ...] | None,
         limit: int,
     ) -> list[Mapping[str, Any]]:
         """Give deliveries, newest first: all that gave an event, all of a source, or both at once."""
@@ -272,14 +272,7 @@ class Queries:
         table = query.selected_columns
         if source is not None:
             query = query.where(table.source == source)
-        if before is not None:
-            at, identity = before
-            query = query.where(
-                or_(table.received_at < at, and_(table.received_at == at, table.delivery_id < identity))
-            )
-        query = query.order_by(table.received_at.desc(), table.delivery_id.desc()).limit(limit)
-        async with self._engine.connect() as connection:
-            return [dict(row) for row in (await connection.execute(query)).mappings()]
+        return await self._newest(query, table.received_at, table.delivery_id, before, limit)
 
     async def quarantined(self, delivery_id: str) -> Mapping[str, Any] | None:
         """Give a quarantined delivery's row with its body."""
@@ -290,7 +283,7 @@ class Queries:
         *,
         source: str | None,
         reason: str | None,
-        before: tuple[datetime, str] | None,
+        before: tuple[Any, ...] | None,
         limit: int,
     ) -> list[Mapping[str, Any]]:
         """Give quarantined deliveries without their bodies, newest first."""
@@ -302,14 +295,7 @@ class Queries:
             query = query.where(table.source == source)
         if reason is not None:
             query = query.where(table.reason == reason)
-        if before is not None:
-            at, identity = before
-            query = query.where(
-                or_(table.first_seen < at, and_(table.first_seen == at, table.delivery_id < identity))
-            )
-        query = query.order_by(table.first_seen.desc(), table.delivery_id.desc()).limit(limit)
-        async with self._engine.connect() as connection:
-            return [dict(row) for row in (await connection.execute(query)).mappings()]
+        return await self._newest(query, table.first_seen, table.delivery_id, before, limit)
 
     async def activity(self, sources: Sequence[str], since: datetime) -> dict[str, SourceActivity]:
         """Give each source's last delivery, and its deliveries and events since an instant."""
@@ -341,6 +327,16 @@ class Queries:
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query)).all()
         return {row[0]: SourceActivity(row[1], row[2], int(row[3]), row[4]) for row in rows}
+
+    async def _newest(
+        self, query: Any, at: Any, identity: Any, before: tuple[Any, ...] | None, limit: int
+    ) -> list[Mapping[str, Any]]:
+        """Give the newest rows of those before a position (time, id)."""
+        if before is not None:
+            query = query.where(or_(at < before[0], and_(at == before[0], identity < before[1])))
+        query = query.order_by(at.desc(), identity.desc()).limit(limit)
+        async with self._engine.connect() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
 
     async def _first(self, query: Any) -> Mapping[str, Any] | None:
         async with self._engine.connect() as connection:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from cxloop_common.database import Database
 from cxloop_common.events import ContextCard
 from cxloop_common.events.base import UtcTime
-from cxloop_common.http import Page, PageRequest, Paging, Problem, encode_cursor, parameter_problem, require
+from cxloop_common.http import Page, PageRequest, Paging, Problem, parameter_problem, require
 from cxloop_common.identifiers import IdentifierError, normalise
 from cxloop_common.security import Scope
 from cxloop_journey.domain.card import Identity, card_of, identity_of, stage_of
@@ -142,11 +142,7 @@ class CustomersApi:
             rows = await customers.timeline(
                 connection, found.customer, limit=page.limit + 1, before=_position(page)
             )
-        shown = rows[: page.limit]
-        cursor = None
-        if len(rows) > page.limit:
-            last = shown[-1]
-            cursor = encode_cursor([last["at"], last["event"].hex()], _LISTING)
+        shown, cursor = page.cut(rows, _LISTING, lambda row: (row["at"], row["event"].hex()))
         return Page[EntryView](items=[_entry(row) for row in shown], next_cursor=cursor)
 
     async def context(self, customer_id: str, request: Request) -> ContextView | Response:

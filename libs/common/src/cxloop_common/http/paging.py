@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -83,6 +83,15 @@ class PageRequest:
     def after(self, listing: str, *types: Any) -> tuple[Any, ...] | None:
         """Give the position to continue after; None for the first page. Raises Problem 400."""
         return None if self.cursor is None else decode_cursor(self.cursor, listing, *types)
+
+    def cut(
+        self, rows: Sequence[T], listing: str, position: Callable[[T], Sequence[CursorValue]]
+    ) -> tuple[Sequence[T], str | None]:
+        """Cut the page off ``rows``, of which one more than the limit was read, and give the next one's cursor."""
+        if len(rows) <= self.limit:
+            return rows, None
+        shown = rows[: self.limit]
+        return shown, encode_cursor(position(shown[-1]), listing)
 
 
 async def page_request(

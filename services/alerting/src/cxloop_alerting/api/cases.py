@@ -27,10 +27,10 @@ from cxloop_common.http import (
     IdempotencyKey,
     IfMatch,
     Page,
+    PageRequest,
     Paging,
     Problem,
     check_if_match,
-    encode_cursor,
     etag,
     require,
 )
@@ -62,15 +62,13 @@ class CaseDesk:
         self._casework = casework
         self._now = now
 
-    async def page(self, page: Any, filters: dict[str, str]) -> Page[CaseView]:
+    async def page(self, page: PageRequest, filters: dict[str, str]) -> Page[CaseView]:
         """Return one page of cases, the newest first."""
         listing = "cases|" + "|".join(f"{name}={value}" for name, value in sorted(filters.items()))
         after = page.after(listing, datetime, str)
         pool = await self._database.pool()
         rows = await case_store.list_cases(pool, limit=page.limit + 1, after=after, filters=filters)
-        shown = rows[: page.limit]
-        more = len(rows) > page.limit
-        cursor = encode_cursor((shown[-1].opened_at, shown[-1].case_id), listing) if more else None
+        shown, cursor = page.cut(rows, listing, lambda row: (row.opened_at, row.case_id))
         return Page[CaseView](items=[CaseView.of(row) for row in shown], next_cursor=cursor)
 
     async def show(self, case_id: str) -> CaseView:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from cxloop_common.database import Database
-from cxloop_common.http import Page, Paging, Problem, encode_cursor, require
+from cxloop_common.http import Page, Paging, Problem, require
 from cxloop_common.kafka.records import Message
 from cxloop_common.security import Scope
 from cxloop_common.telemetry import current_traceparent
@@ -61,18 +61,14 @@ def quarantine_router(*, database: Database, log: DeliveryLog, topic: str) -> AP
         page: Paging, source: SourceFilter = None, reason: ReasonFilter = None
     ) -> Page[QuarantinedOut]:
         listing = f"quarantine:{source or ''}:{reason or ''}"
-        before = page.after(listing, datetime, str)
         rows = await queries.quarantine(
             source=source,
             reason=reason,
-            before=(before[0], before[1]) if before is not None else None,
+            before=page.after(listing, datetime, str),
             limit=page.limit + 1,
         )
-        items = [QuarantinedOut.model_validate(row) for row in rows[: page.limit]]
-        more = None
-        if len(rows) > page.limit:
-            more = encode_cursor([items[-1].first_seen, items[-1].delivery_id], listing)
-        return Page(items=items, next_cursor=more)
+        shown, more = page.cut(rows, listing, lambda row: (row["first_seen"], row["delivery_id"]))
+        return Page(items=[QuarantinedOut.model_validate(row) for row in shown], next_cursor=more)
 
     @router.get(
         "/quarantine/{delivery_id}", dependencies=read, summary="A quarantined delivery with its body"

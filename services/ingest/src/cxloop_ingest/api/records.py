@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel
 
 from cxloop_common.database import Database
-from cxloop_common.http import Page, Paging, Problem, encode_cursor, parameter_problem, require
+from cxloop_common.http import Page, Paging, Problem, parameter_problem, require
 from cxloop_common.security import Scope
 from cxloop_ingest.domain.sources import Source
 from cxloop_ingest.store import Queries, SourceActivity
@@ -82,18 +82,14 @@ def records_router(
             if text is not None and "\x00" in text:
                 raise parameter_problem(parameter, "it holds a NUL, and nothing here does")
         listing = f"deliveries:{(event_id, source)!r}"
-        before = page.after(listing, datetime, str)
         rows = await queries.deliveries(
             event_id=event_id,
             source=source,
-            before=(before[0], before[1]) if before is not None else None,
+            before=page.after(listing, datetime, str),
             limit=page.limit + 1,
         )
-        items = [DeliveryOut.model_validate(row) for row in rows[: page.limit]]
-        more = None
-        if len(rows) > page.limit:
-            more = encode_cursor([items[-1].received_at, items[-1].delivery_id], listing)
-        return Page(items=items, next_cursor=more)
+        shown, more = page.cut(rows, listing, lambda row: (row["received_at"], row["delivery_id"]))
+        return Page(items=[DeliveryOut.model_validate(row) for row in shown], next_cursor=more)
 
     @router.get("/deliveries/{delivery_id}", dependencies=read, summary="What became of a delivery")
     async def delivery(delivery_id: DeliveryId) -> DeliveryOut:  # pyright: ignore[reportUnusedFunction]
