@@ -122,8 +122,7 @@ class ScoringApi:
             return {cell: shown(found, unsuppress=unsuppress) for cell, found in joined.items()}
         found = await snapshot.sums(question)
         if question.by is not None:
-            kept = largest_groups({key: sums for (_, key), sums in found.items() if key is not None})
-            found = {(0, key): sums for key, sums in kept.items()}
+            found = {(0, key): sums for key, sums in _kept(found).items()}
         return {cell: answer(metric, sums, unsuppress=unsuppress) for cell, sums in found.items()}
 
     async def points(self, snapshot: Snapshot, question: Question, *, unsuppress: bool) -> list[Answer]:

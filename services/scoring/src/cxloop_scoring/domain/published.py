@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from cxloop_common.events import MetricShifted, MetricSnapshot
 from cxloop_common.events.metrics import series_key
+from cxloop_common.identifiers import derive_id
 from cxloop_scoring.domain.answers import Answer
 from cxloop_scoring.domain.comparing import PLAIN, Difference
 from cxloop_scoring.domain.instants import instant
@@ -119,26 +120,29 @@ def _extra(found: Answer) -> Iterable[tuple[str, float]]:
     return ((name, value) for name, value in found.extra.items() if value is not None)
 
 
-def _identity(*parts: str) -> str:
-    return blake2b("\x00".join(parts).encode(), digest_size=16).hexdigest()
+def _told_of(series: Series, window: Span, sequence: int) -> dict[str, Any]:
+    """Give what every record of a series says: which one it is, of which window, at its end."""
+    return {
+        "source": SOURCE,
+        "time": instant(window.until),
+        "metric": series.metric.name,
+        "formula_version": series.metric.formula_version,
+        "unit": series.metric.unit,
+        "dimension": series.dimension,
+        "dimension_value": series.value,
+        "window": window_name(series.window),
+        "window_from": instant(window.since),
+        "window_to": instant(window.until),
+        "sequence": sequence,
+    }
 
 
 def snapshot(series: Series, found: Answer, until: int, sequence: int) -> MetricSnapshot:
     """Tell how a series stands at the end of its window."""
     low, high = found.interval or (None, None)
     return MetricSnapshot(
-        id=_identity("snapshot", series.key, str(sequence)),
-        source=SOURCE,
-        time=instant(until),
-        metric=series.metric.name,
-        formula_version=series.metric.formula_version,
-        unit=series.metric.unit,
-        dimension=series.dimension,
-        dimension_value=series.value,
-        window=window_name(series.window),
-        window_from=instant(until - series.window),
-        window_to=instant(until),
-        sequence=sequence,
+        id=derive_id("snapshot", series.key, str(sequence)),
+        **_told_of(series, Span(until - series.window, until), sequence),
         value=found.value,
         n=found.n,
         ci_low=low,
@@ -170,18 +174,8 @@ def shifted(shift: Shift, window: Span, sequence: int) -> MetricShifted:
     good = rises is (series.metric.direction is Direction.HIGHER_IS_BETTER)
     return MetricShifted(
         # Derived from what was told, not from when it is sent: a repeated one is the same record.
-        id=_identity("shift", series.key, str(state.announcements)),
-        source=SOURCE,
-        time=instant(window.until),
-        metric=series.metric.name,
-        formula_version=series.metric.formula_version,
-        unit=series.metric.unit,
-        dimension=series.dimension,
-        dimension_value=series.value,
-        window=window_name(series.window),
-        window_from=instant(window.since),
-        window_to=instant(window.until),
-        sequence=sequence,
+        id=derive_id("shift", series.key, str(state.announcements)),
+        **_told_of(series, window, sequence),
         direction=state.announced.value,
         effect="better" if good else "worse",
         turned=shift.reason is Reason.TURNED,
