@@ -198,3 +198,28 @@ async def test_scores_too_large_to_be_added_up_spoil_no_others(worker: Any) -> N
         await worker.deliver([one])
     assert await totals(worker, MetricNumber.CSAT) == (2, 1_000_400)
     assert len(worker.parked) == 2
+
+
+async def test_a_worker_that_gets_a_partition_back_builds_on_what_another_one_did(worker: Any) -> None:
+    mine = worker.handler
+    worker.restart()
+    theirs = worker.handler
+    for minutes, (handler, score) in enumerate(((mine, 3), (theirs, 9), (mine, 2), (theirs, 8))):
+        worker.handler = handler
+        await worker.deliver([answer(f"e{minutes}", score, minutes=minutes)])
+        assert [key[2] for key in await worker.net_ledger()] == [100 * score]
+        assert await totals(worker) == (1, 100 * score)
+
+
+async def test_what_is_remembered_of_a_batch_that_was_rolled_back_is_not_taken_for_booked(
+    worker: Any,
+) -> None:
+    await worker.deliver([answer("a", 3)])
+    transaction = worker.connection.transaction()
+    await transaction.start()
+    await worker.batch(worker.records([answer("b", 9, minutes=5)]))
+    await transaction.rollback()
+    await worker.deliver([answer("c", 8, minutes=6)])
+    assert [key[2] for key in await worker.net_ledger()] == [800]
+    assert await totals(worker) == (1, 800)
+    assert len(await worker.connection.fetch("SELECT 1 FROM ledger")) == 3

@@ -6,13 +6,14 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import msgspec
+
 from cxloop_common.database import Database
 from cxloop_common.kafka.records import Message
 from cxloop_common.processor import Batch, PoisonError, PoisonReason, Transaction
 from cxloop_common.topics import SCORES, SCORING_LINKS, TopicNames
 from cxloop_scoring.domain.buckets import BucketRows, Changes, Entry
 from cxloop_scoring.domain.cases import CASE, CaseLink, case_links
-from cxloop_scoring.domain.clocks import ClockAnomaly
 from cxloop_scoring.domain.documents import (
     RESPONSE,
     Folded,
@@ -30,6 +31,7 @@ from cxloop_scoring.domain.responses import Response
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.scores import Encoded, link_of, score_of
 from cxloop_scoring.domain.tickets import Ticket
+from cxloop_scoring.recent import Recent, Standing
 from cxloop_scoring.store.booked import booked_before
 from cxloop_scoring.store.case_links import forget_case_links, remember_case_links
 from cxloop_scoring.store.scales import Scales, SurveyScale, scale_of
@@ -85,18 +87,11 @@ class InForce(Protocol):
         ...
 
 
-class _Arrivals(NamedTuple):
+class _Arrivals(msgspec.Struct, frozen=True, gc=False):
     """What one batch brought for one document."""
 
     shard: int
     facts: list[tuple[str, Fact]]
-
-
-class _Standing(NamedTuple):
-    """What a document contributes as it stands now."""
-
-    observations: list[Observation]
-    anomalies: tuple[ClockAnomaly, ...]
 
 
 _Booking = tuple[str, int, int, Observation]
@@ -125,6 +120,7 @@ class ScoringHandler:
         self._now = now
         self._rules = rules
         self._counters = counters
+        self._recent = Recent()
 
     async def handle(self, batch: Batch, transaction: Transaction) -> None:
         """Fold a batch in its transaction.
@@ -146,17 +142,21 @@ class ScoringHandler:
             if document.version is not None and stored[document.id].generation != rules.generation
         }
         booked = await booked_before(connection, outdated, rules) if outdated else {}
-        now = {id_: _Standing(observations(one, rules), anomalies(one)) for id_, one in folded.items()}
+        now = {id_: _standing(one, rules) for id_, one in folded.items()}
         if rules.sla:
             changed = [
-                document._replace(booked_at=times_of_their_own(document.facts, now[document.id].observations))
+                msgspec.structs.replace(
+                    document, booked_at=times_of_their_own(document.facts, now[document.id].observations)
+                )
                 for document in changed
             ]
         staged = await stage_documents(connection, changed, rules.generation)
         bookings, surprises = await _meanwhile(
             merge_documents(connection, staged),
-            lambda: _bookings(changed, now, stored, booked, rules),
+            lambda: self._bookings(changed, now, stored, booked, rules),
         )
+        for id_, encoded in staged.items():
+            self._recent.keep(id_, encoded, rules.generation, now[id_])
         for reason, times in surprises.items():
             self._counters.anomalies.labels(reason).inc(times)
         links, gone = _case_links(changed, stored)
@@ -192,6 +192,43 @@ class ScoringHandler:
             for _, shard, sign, observation in bookings
         ]
 
+    def _bookings(
+        self,
+        changed: Iterable[ChangedDocument],
+        standing: Mapping[str, Standing],
+        stored: Mapping[str, StoredDocument],
+        booked: Mapping[str, list[Observation]],
+        rules: Rules,
+    ) -> tuple[list[_Booking], Tally[str]]:
+        """Give what has to be booked, and which documents' times now contradict themselves, by reason."""
+        bookings: list[_Booking] = []
+        surprises: Tally[str] = Tally()
+        for one in changed:
+            document, shard = one.id, one.shard
+            now, odd = standing[document].observations, standing[document].anomalies
+            if one.version is None:
+                if odd:
+                    surprises.update(odd)
+                bookings += [(document, shard, 1, observation) for observation in now]
+                continue
+            before = booked.get(document)
+            if before is None or odd:
+                was = self._before(document, stored[document], rules)
+                if odd:
+                    surprises.update(set(odd).difference(was.anomalies))
+                if before is None:
+                    before = was.observations
+            if before != now:
+                bookings += [
+                    (document, shard, sign, observation) for sign, observation in differences(before, now)
+                ]
+        return bookings, surprises
+
+    def _before(self, document: str, stored: StoredDocument, rules: Rules) -> Standing:
+        """Give what a document contributed, by today's rules."""
+        known = self._recent.find(document, stored.encoded, rules.generation)
+        return known or _standing(fold(document, stored.facts), rules)
+
     def _count_values(self, new: Mapping[str, int]) -> None:
         for dimension, values in new.items():
             self._counters.values.labels(dimension).inc(values)
@@ -201,11 +238,11 @@ class ScoringHandler:
     ) -> list[ChangedDocument]:
         """Add what arrived to the documents; give those that changed."""
         changed: list[ChangedDocument] = []
-        for document, (shard, new) in arrivals.items():
+        for document, arrived in arrivals.items():
             known = stored.get(document)
             facts: Facts = {} if known is None else dict(known.facts)
             news = lost = 0
-            for event_id, fact in new:
+            for event_id, fact in arrived.facts:
                 size, contested = len(facts), event_id in facts
                 news += add_fact(facts, event_id, fact)
                 # Nothing but a tombstone makes a document longer by an event id that it has.
@@ -214,7 +251,7 @@ class ScoringHandler:
                 self._counters.conflicting.inc(lost)
             if news:
                 version = None if known is None else known.version
-                changed.append(ChangedDocument(document, shard, facts, version))
+                changed.append(ChangedDocument(document, arrived.shard, facts, version))
         return changed
 
     def _messages(
@@ -244,6 +281,10 @@ class ScoringHandler:
             for key, fact in facts.items()
             if target not in told or before.get(key) is not fact
         ]
+
+
+def _standing(folded: Folded | None, rules: Rules) -> Standing:
+    return Standing(observations(folded, rules), anomalies(folded))
 
 
 def _hours(entries: Iterable[Entry]) -> tuple[Changes, BucketRows]:
@@ -316,34 +357,3 @@ def _arrivals(batch: Batch) -> dict[str, _Arrivals]:
         else:
             found.facts.append((event_id, fact))
     return arrivals
-
-
-def _bookings(
-    changed: Iterable[ChangedDocument],
-    standing: Mapping[str, _Standing],
-    stored: Mapping[str, StoredDocument],
-    booked: Mapping[str, list[Observation]],
-    rules: Rules,
-) -> tuple[list[_Booking], Tally[str]]:
-    """Give what has to be booked, and which documents' times now contradict themselves, by reason."""
-    bookings: list[_Booking] = []
-    surprises: Tally[str] = Tally()
-    for document, shard, _, version, _ in changed:
-        now, odd = standing[document]
-        if version is None:
-            if odd:
-                surprises.update(odd)
-            bookings += [(document, shard, 1, observation) for observation in now]
-            continue
-        before = booked.get(document)
-        if before is None or odd:
-            was = fold(document, stored[document].facts)
-            if odd:
-                surprises.update(set(odd).difference(anomalies(was)))
-            if before is None:
-                before = observations(was, rules)
-        if before != now:
-            bookings += [
-                (document, shard, sign, observation) for sign, observation in differences(before, now)
-            ]
-    return bookings, surprises

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -33,7 +33,7 @@ class Resolved:
     """The cells an observation counts in: the total, and one for each known value."""
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One signed observation of one shard, with its dimensions resolved."""
 
     sign: int
@@ -82,22 +82,23 @@ class Changes:
         self._plain: _Sums = {}
         self._timed: _Times = {}
         for entry in entries:
-            metric = entry.observation.metric
+            observation = entry.observation
+            metric = observation.metric
             if metric in DURATIONS:
                 self._add_timed(entry)
             elif metric not in LEDGER_ONLY:
-                if entry.observation.band is None:
+                if observation.band is None:
                     self._add_plain(entry)
                 else:
-                    self._add_banded(entry, entry.observation.band)
+                    self._add_banded(entry, observation.band)
 
     def _add_banded(self, entry: Entry, band: int) -> None:
-        sign, (metric, value, _, at, _, _, _), shard, resolved = entry
-        cells = self._banded.setdefault((metric, at // HOUR, shard), {})
-        total = sign * value
-        squares = total * value
+        sign, observation = entry.sign, entry.observation
+        cells = self._banded.setdefault((observation.metric, observation.at // HOUR, entry.shard), {})
+        total = sign * observation.value
+        squares = total * observation.value
         place = 2 + band
-        for key in resolved.cells:
+        for key in entry.resolved.cells:
             cell = cells.get(key)
             if cell is None:
                 cell = cells[key] = [0, 0, 0, 0, 0]
@@ -106,11 +107,11 @@ class Changes:
             cell[place] += sign
 
     def _add_plain(self, entry: Entry) -> None:
-        sign, (metric, value, _, at, _, _, _), shard, resolved = entry
-        cells = self._plain.setdefault((metric, at // HOUR, shard), {})
-        total = sign * value
-        squares = total * value
-        for key in resolved.cells:
+        sign, observation = entry.sign, entry.observation
+        cells = self._plain.setdefault((observation.metric, observation.at // HOUR, entry.shard), {})
+        total = sign * observation.value
+        squares = total * observation.value
+        for key in entry.resolved.cells:
             cell = cells.get(key)
             if cell is None:
                 cells[key] = [sign, total, squares]
@@ -120,11 +121,11 @@ class Changes:
                 cell[2] += squares
 
     def _add_timed(self, entry: Entry) -> None:
-        sign, (metric, value, _, at, _, _, _), shard, resolved = entry
-        cells = self._timed.setdefault((metric, at // HOUR, shard), {})
-        total = sign * value
-        pair = encode_histogram({duration_bin(value): sign})
-        for key in resolved.cells:
+        sign, observation = entry.sign, entry.observation
+        cells = self._timed.setdefault((observation.metric, observation.at // HOUR, entry.shard), {})
+        total = sign * observation.value
+        pair = encode_histogram({duration_bin(observation.value): sign})
+        for key in entry.resolved.cells:
             cell = cells.get(key)
             if cell is None:
                 cells[key] = _Timed(sign, total, pair)

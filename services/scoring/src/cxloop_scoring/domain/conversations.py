@@ -4,19 +4,20 @@ Each function walks one kind of fact, in order of time and event id; times are m
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from cxloop_scoring.domain.facts import OPEN, SOLVED
 
 
-class Cycle(NamedTuple):
+class Cycle(msgspec.Struct, frozen=True, gc=False):
     """A customer's wait, from the oldest message that nobody had answered to the answer."""
 
     since: int
     answered: int
 
 
-class Messages(NamedTuple):
+class Messages(msgspec.Struct, frozen=True, gc=False):
     """What customer and agents said to each other."""
 
     inbound: int
@@ -52,7 +53,7 @@ def converse(messages: Iterable[tuple[int, bool]]) -> Messages:
     return Messages(inbound, first, tuple(cycles), waiting)
 
 
-class Solves(NamedTuple):
+class Solves(msgspec.Struct, frozen=True, gc=False):
     """When a ticket was solved and reopened."""
 
     first: int | None

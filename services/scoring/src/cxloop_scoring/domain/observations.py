@@ -6,6 +6,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
+import msgspec
+
 from cxloop_common.identifiers import best_ranked
 from cxloop_scoring.domain.dimensions import Dimensions
 
@@ -18,7 +20,9 @@ class Band(IntEnum):
     HIGH = 2
 
 
-class Observation(NamedTuple):
+# A struct is made in a quarter of the time that a named tuple takes, and a batch makes tens of thousands. It refers to
+# nothing that refers back to it: the garbage collector need not look at it.
+class Observation(msgspec.Struct, frozen=True, gc=False):
     """One value of one metric, with the time and the dimensions it counts under.
 
     value: milliseconds, hundredths (of a point of a score, of a currency), or a count. at: microseconds since

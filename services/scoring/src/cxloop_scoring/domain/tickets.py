@@ -196,12 +196,13 @@ def ticket_observations(ticket: Ticket, rules: Rules) -> list[Observation]:
         return [Observation(_MERGED_AWAY, int(ticket.reopened), None, ticket.merged_at, customer, filed)]
     created = ticket.created_at
     found = [Observation(_VOLUME, 1, None, created, customer, filed)]
-    _, first_inbound, cycles, _ = ticket.messages
+    first_inbound = ticket.messages.first_inbound
     if first_inbound is not None:
         found.append(Observation(_CONTACT, 1, None, first_inbound, customer, filed))
     metric = _NEXT_RESPONSE if ticket.created_by == AGENT else _FIRST_RESPONSE
-    for since, answered in cycles:
-        found.append(Observation(metric, (answered - since) // 1000, None, answered, customer, filed))
+    for cycle in ticket.messages.cycles:
+        took = (cycle.answered - cycle.since) // 1000
+        found.append(Observation(metric, took, None, cycle.answered, customer, filed))
         metric = _NEXT_RESPONSE
     if ticket.solves.first is not None:
         found += _resolution(ticket, ticket.solves.first)
@@ -221,13 +222,14 @@ def ticket_observations(ticket: Ticket, rules: Rules) -> list[Observation]:
 def _resolution(ticket: Ticket, first: int) -> list[Observation]:
     """Give what the solves of a ticket add; the backlog's rows are what moves it beside the first solve."""
     customer, filed, created = ticket.customer.hash, ticket.dimensions, ticket.created_at
-    _, last, reopenings, again = ticket.solves
+    solves = ticket.solves
+    last = solves.last
     took = max(0, first - created) // 1000
     found = [Observation(_FIRST_RESOLUTION, took, None, first, customer, filed)]
-    if reopenings:
+    if solves.reopenings:
         found.append(Observation(_REOPEN, 1, None, first, customer, filed))
-        found += [Observation(_BACKLOG, 1, None, at, customer, filed) for at in reopenings]
-        found += [Observation(_BACKLOG, -1, None, at, customer, filed) for at in again]
+        found += [Observation(_BACKLOG, 1, None, at, customer, filed) for at in solves.reopenings]
+        found += [Observation(_BACKLOG, -1, None, at, customer, filed) for at in solves.again]
     elif ticket.messages.inbound == 1:
         found.append(Observation(_FIRST_CONTACT, 1, None, first, customer, filed))
     if last is not None:
@@ -242,8 +244,8 @@ def _in_business_time(ticket: Ticket, calendar: Calendar) -> list[Observation]:
     """Give the durations of a ticket once more, in the business time of its team."""
     spans: list[tuple[int, int, int]] = []
     metric = _NEXT_RESPONSE_BUSINESS if ticket.created_by == AGENT else _FIRST_RESPONSE_BUSINESS
-    for since, answered in ticket.messages.cycles:
-        spans.append((metric, since, answered))
+    for cycle in ticket.messages.cycles:
+        spans.append((metric, cycle.since, cycle.answered))
         metric = _NEXT_RESPONSE_BUSINESS
     if ticket.solves.first is not None:
         spans.append((_FIRST_RESOLUTION_BUSINESS, ticket.created_at, ticket.solves.first))

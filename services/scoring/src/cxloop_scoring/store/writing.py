@@ -1,11 +1,12 @@
 """Writing a batch: documents, ledger and buckets, each in as few statements as its size allows."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
+import msgspec
 
 from cxloop_common.processor import ProcessingError
 from cxloop_scoring.domain.buckets import BucketRows, Entry
@@ -126,7 +127,7 @@ class ConcurrentChangeError(ProcessingError):
     """Another worker changed a document meanwhile; the batch is tried again on what it left behind."""
 
 
-class StoredDocument(NamedTuple):
+class StoredDocument(msgspec.Struct, frozen=True, gc=False):
     """A document as it was read; `version` tells whether it is still so when it is written."""
 
     generation: int
@@ -134,9 +135,11 @@ class StoredDocument(NamedTuple):
     version: int
     booked_at: tuple[int, ...] = ()
     """Times of its observations that none of its facts has, in microseconds since 1970."""
+    encoded: bytes = b""
+    """Its facts as they were read."""
 
 
-class ChangedDocument(NamedTuple):
+class ChangedDocument(msgspec.Struct, frozen=True, gc=False):
     """A document to be written; `version` is None for a new one."""
 
     id: str
@@ -152,7 +155,7 @@ async def read_documents(connection: Connection, ids: Sequence[str]) -> dict[str
     rows = await connection.fetch(_READ_DOCUMENTS, ids)
     return {
         row[0]: StoredDocument(
-            row[1], decode_facts(row[2]), row[3], tuple(microseconds(at) for at in row[4] or ())
+            row[1], decode_facts(row[2]), row[3], tuple(microseconds(at) for at in row[4] or ()), row[2]
         )
         for row in rows
     }
@@ -165,8 +168,10 @@ async def write_documents(
     await merge_documents(connection, await stage_documents(connection, changed, generation))
 
 
-async def stage_documents(connection: Connection, changed: Iterable[ChangedDocument], generation: int) -> int:
-    """Bring documents as far as the staging table; give how many."""
+async def stage_documents(
+    connection: Connection, changed: Iterable[ChangedDocument], generation: int
+) -> dict[str, bytes]:
+    """Bring documents as far as the staging table; give the facts of each as they will be read."""
     # Sorted, so that neighbours in the index are written one after the other.
     records = [
         (
@@ -182,18 +187,18 @@ async def stage_documents(connection: Connection, changed: Iterable[ChangedDocum
     if records:
         await connection.execute(_STAGE_DOCUMENTS)
         await connection.copy_records_to_table("staged_documents", records=records, columns=_DOCUMENT_COLUMNS)
-    return len(records)
+    return {record[0]: record[3] for record in records}
 
 
-async def merge_documents(connection: Connection, staged: int) -> None:
-    """Write what is staged: so many documents. Raises ConcurrentChangeError as `write_documents` does."""
+async def merge_documents(connection: Connection, staged: Collection[str]) -> None:
+    """Write what is staged: these documents. Raises ConcurrentChangeError as `write_documents` does."""
     if not staged:
         return
     try:
         done = await connection.execute(_MERGE_DOCUMENTS)
     except asyncpg.UniqueViolationError as error:
         raise ConcurrentChangeError("another worker began a document of this batch") from error
-    if int(done.rpartition(" ")[2]) != staged:
+    if int(done.rpartition(" ")[2]) != len(staged):
         raise ConcurrentChangeError("another worker changed a document of this batch")
 
 
@@ -214,21 +219,20 @@ async def append_ledger(
     """
     records: list[tuple[Any, ...]] = []
     append = records.append
-    for (sign, (metric, value, band, at, customer, _, ticket), _, resolved), document in zip(
-        entries, documents, strict=True
-    ):
+    for entry, document in zip(entries, documents, strict=True):
+        observation = entry.observation
         append(
             (
                 document,
-                metric,
-                sign,
-                value,
-                band,
-                instant(at),
-                customer,
-                *resolved.columns,
-                resolved.more,
-                ticket,
+                observation.metric,
+                entry.sign,
+                observation.value,
+                observation.band,
+                instant(observation.at),
+                observation.customer,
+                *entry.resolved.columns,
+                entry.resolved.more,
+                observation.ticket,
                 recorded_at,
             )
         )
