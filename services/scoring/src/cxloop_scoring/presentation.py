@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cxloop_scoring.domain.answers import Answer
 from cxloop_scoring.domain.comparing import Difference
 from cxloop_scoring.domain.instants import instant
+from cxloop_scoring.domain.joined.verdicts import Arm, Reason, Role
 from cxloop_scoring.domain.metrics import BY_NUMBER, DURATIONS, Family, Kind, Metric, MetricNumber
 from cxloop_scoring.domain.windows import Span
 
@@ -120,6 +121,18 @@ class GroupsAnswer(_AboutValue):
     groups: list[GroupValue]
 
 
+class MetDocument(BaseModel):
+    """A document that decides what an observation counts for."""
+
+    role: Role = Field(description="What it is to the observation")
+    document: str
+    at: datetime = Field(description="When it did what decides")
+    value: float | None = Field(description="Of a score, or of a state: 1 active, 0 left")
+    band: Literal["low", "middle", "high"] | None
+    event_ids: list[str]
+    deliveries: list[str]
+
+
 class Explained(BaseModel):
     """One observation."""
 
@@ -138,6 +151,18 @@ class Explained(BaseModel):
         description="Calls of ingest that list the webhooks of each event; none of cases"
     )
     count: int = 1
+    n: int | None = Field(
+        default=None,
+        description="What it adds to the answer's n. Like the four fields below, it is said of metrics in which "
+        "documents meet, and of the relationship population",
+    )
+    hits: float | None = Field(
+        default=None,
+        description="What it adds to the numerator: 1 for a hit, an amount at risk; of nps 1, 0 or -1",
+    )
+    reason: Reason | None = Field(default=None, description="Why it counts that way")
+    arm: Arm | None = Field(default=None, description="Of recovery_lift: the arm whose rate it belongs to")
+    by: list[MetDocument] = Field(default=[], description="The documents that decided it")
 
 
 class ChangedObservation(BaseModel):

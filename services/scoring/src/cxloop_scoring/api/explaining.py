@@ -1,10 +1,11 @@
 """What a value is made of, and what changed it afterwards."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Query
 
@@ -20,9 +21,10 @@ from cxloop_scoring.api.parameters import (
 )
 from cxloop_scoring.domain.answers import Answer, Sums, answer
 from cxloop_scoring.domain.cases import CASE
-from cxloop_scoring.domain.facts import event_ids
+from cxloop_scoring.domain.facts import Facts, event_ids
 from cxloop_scoring.domain.instants import instant, microseconds
-from cxloop_scoring.domain.metrics import Metric, Plan
+from cxloop_scoring.domain.joined.verdicts import Met
+from cxloop_scoring.domain.metrics import Family, Metric, MetricNumber, Plan
 from cxloop_scoring.domain.questions import BOOKED_AHEAD, Population
 from cxloop_scoring.domain.statistics import Status
 from cxloop_scoring.presentation import (
@@ -30,6 +32,7 @@ from cxloop_scoring.presentation import (
     Believed,
     ChangedObservation,
     Explained,
+    MetDocument,
     RestatedChange,
     Restatements,
     deliveries_of,
@@ -37,8 +40,12 @@ from cxloop_scoring.presentation import (
     name_of,
     rounded,
 )
-from cxloop_scoring.store.explaining import BookedObservation, Position, explained_numbers
+from cxloop_scoring.store.explaining import BookedObservation, explained_numbers
+from cxloop_scoring.store.listing import Position
 from cxloop_scoring.store.restating import ChangedRow, Restatement, restatements
+
+_OF_N_ALONE: Final = frozenset((MetricNumber.FIRST_RESOLUTION_TIME, MetricNumber.CASE_OPENED))
+"""Whose observations only say, where documents meet, what there is a share of."""
 
 
 def explaining_routes(api: ScoringApi) -> APIRouter:
@@ -49,14 +56,15 @@ def explaining_routes(api: ScoringApi) -> APIRouter:
     async def explain(name: str, shared: Shared, page: Paging) -> Any:  # pyright: ignore[reportUnusedFunction]
         """List the observations that add up to a value, in order of time.
 
-        Of a backlog these are the open tickets; of metrics in which documents meet, those that can meet.
+        Of a backlog these are the open tickets. Where documents meet, each observation says what it adds to `n`
+        and to the numerator, why, and by which other documents.
         """
         listing = _listing("explain", name, shared)
         asked, position = _paged(api, shared, page.after(listing, datetime, datetime, str, int, int))
         metric, after = read_metric(name, asked), cast("Position | None", position)
         async with api.snapshot() as snapshot:
             rows, more = await api.explanations.observations(
-                snapshot, asked.question(metric), page.limit, after
+                snapshot, asked.question(metric), page.limit, after, api.rules().costs.currency
             )
         return Page[Explained](
             items=[_explained(metric, row) for row in rows],
@@ -124,21 +132,57 @@ def _next(asked: Asked, position: tuple[CursorValue, ...], listing: str) -> str:
 
 
 def _explained(metric: Metric, row: BookedObservation) -> Explained:
-    numbers = explained_numbers(metric)
-    of_base = metric.plan in (Plan.SHARE_OF, Plan.JOINED) and len(numbers) > 1 and row.metric == numbers[0]
     events = list(event_ids(row.facts))
     return Explained(
         document=row.document,
         metric=name_of(row.metric),
-        counts="n" if of_base else "value",
+        counts="n" if _of_n_alone(metric, row.metric) else "value",
         value=in_unit(row.metric, row.value),
         band=None if row.band is None else BANDS[row.band],
         at=row.at,
         dimensions=row.dimensions,
         event_ids=events,
-        deliveries=[] if row.document.startswith(CASE) else deliveries_of(events),
+        deliveries=_deliveries(row.document, events),
         count=row.count,
+        **_verdict(metric, row),
     )
+
+
+def _of_n_alone(metric: Metric, number: int) -> bool:
+    if metric.plan is Plan.JOINED:
+        return number in _OF_N_ALONE
+    return metric.plan is Plan.SHARE_OF and number == explained_numbers(metric)[0] != metric.number
+
+
+def _verdict(metric: Metric, row: BookedObservation) -> dict[str, Any]:
+    verdict = row.verdict
+    if verdict is None:
+        return {}
+    hits = verdict.hits * row.count
+    return {
+        "n": verdict.n * row.count,
+        "hits": hits / 100 if metric.family is Family.AMOUNT else hits,
+        "reason": verdict.reason,
+        "arm": verdict.arm,
+        "by": [_met(one, facts) for one, facts in zip(verdict.by, row.met, strict=True)],
+    }
+
+
+def _met(one: Met, facts: Facts) -> MetDocument:
+    events = list(event_ids(facts))
+    return MetDocument(
+        role=one.role,
+        document=one.document,
+        at=instant(one.at),
+        value=None if one.metric is None or one.value is None else in_unit(one.metric, one.value),
+        band=None if one.band is None else BANDS[one.band],
+        event_ids=events,
+        deliveries=_deliveries(one.document, events),
+    )
+
+
+def _deliveries(document: str, events: Sequence[str]) -> list[str]:
+    return [] if document.startswith(CASE) else deliveries_of(events)
 
 
 def _restatable(metric: Metric, asked: Asked, known_at: datetime) -> None:

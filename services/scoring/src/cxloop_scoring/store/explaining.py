@@ -1,56 +1,35 @@
 """The observations behind a value, and single documents."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Final
+from dataclasses import dataclass
+from datetime import datetime
 
-from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.documents import fold, source_of
 from cxloop_scoring.domain.facts import Facts, decode_facts
 from cxloop_scoring.domain.instants import instant
+from cxloop_scoring.domain.joined.verdicts import Verdict
 from cxloop_scoring.domain.metrics import Metric, MetricNumber, Plan
 from cxloop_scoring.domain.questions import Population, Question
 from cxloop_scoring.domain.responses import Response
-from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.explaining_customers import latest_scores
+from cxloop_scoring.store.explaining_joined import MEETING, Joined, listed_fields
 from cxloop_scoring.store.held import facts_of
+from cxloop_scoring.store.listing import (
+    ListedRow,
+    Position,
+    Rows,
+    in_force,
+    latest,
+    open_tickets,
+    page_of,
+    value_ids_of,
+)
+from cxloop_scoring.store.met_rows import MetRows
 from cxloop_scoring.store.questions import Questions, Snapshot, dimension_numbers, numbers_of, value_ids
 from cxloop_scoring.store.scales import Scale, other_scales, scale_of
-from cxloop_scoring.store.sums import Parameters, Reading, conditions, ledger_rows
+from cxloop_scoring.store.sums import Reading
 from cxloop_scoring.store.words import named_dimensions, words_of
-
-Position = tuple[datetime, str, int, int]
-"""Time, document, metric number and value of a page's last observation."""
-
-_FILED: Final = ", ".join(COLUMNS)
-_LEDGER_COLUMNS: Final = ("document", "value", "band", "at", *COLUMNS, "more")
-_SPARE_ROWS: Final = 16
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-_MEETING: Final[dict[str, tuple[MetricNumber, ...]]] = {
-    "first_contact_resolution": (MetricNumber.FIRST_RESOLUTION_TIME, MetricNumber.FIRST_CONTACT_RESOLUTION),
-    "repeat_contact_rate": (MetricNumber.REPEAT_CONTACT_RATE,),
-    "response_rate": (MetricNumber.RESPONSE_RATE, MetricNumber.SEND_UNLINKED),
-    "retention": (MetricNumber.LIFECYCLE,),
-    "churn": (MetricNumber.LIFECYCLE,),
-    "closed_loop_rate": (MetricNumber.CASE_OPENED, MetricNumber.CASE_CLOSED),
-    "recovery_rate": (MetricNumber.CASE_CLOSED,),
-    "recovery_lift": (MetricNumber.CASE_OPENED, MetricNumber.CASE_CONTACTED),
-    "revenue_at_risk": (MetricNumber.CASE_OPENED, MetricNumber.CUSTOMER_VALUE),
-}
-"""Whose observations meet in the metrics that are joined, those that n counts first."""
-
-_REACH: Final[dict[str, dict[MetricNumber, timedelta | None]]] = {
-    "retention": {MetricNumber.LIFECYCLE: None},
-    "churn": {MetricNumber.LIFECYCLE: None},
-    "recovery_rate": {MetricNumber.CASE_CLOSED: None},
-    "revenue_at_risk": {
-        MetricNumber.CASE_OPENED: None,
-        MetricNumber.CUSTOMER_VALUE: timedelta(days=365),
-    },
-}
-"""How long before a window what meets in it may lie; None is however long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +44,10 @@ class BookedObservation:
     dimensions: dict[str, str | list[str]]
     facts: Facts
     count: int
+    verdict: Verdict | None = None
+    """What it adds to the answer, where that depends on others."""
+    met: tuple[Facts, ...] = ()
+    """The facts of the documents that the verdict names, in their order."""
 
     @property
     def position(self) -> Position:
@@ -93,25 +76,11 @@ class LedgerRow:
     at: datetime
 
 
-_Row = tuple[int, str, int, int | None, datetime, tuple[int | None, ...], tuple[int, ...]]
-"""Metric, document, value, band, at, value ids of the columns, and of tags and declared dimensions."""
-
-
 def explained_numbers(metric: Metric) -> tuple[int, ...]:
     """Give the numbers whose observations explain a metric, those that n counts first."""
     if metric.plan is Plan.JOINED:
-        return tuple(int(number) for number in _MEETING[metric.name])
+        return tuple(int(number) for number in MEETING[metric.name])
     return tuple(number for number in numbers_of(metric) if number != metric.business)
-
-
-def _reached(metric: Metric, number: int, span: Span) -> Span:
-    """Give the span whose observations of one number can count in a span of a metric."""
-    reach = _REACH.get(metric.name, {}).get(MetricNumber(number), timedelta())
-    return Span(BEGINNING if reach is None else span.since - reach // _MICROSECOND, span.until)
-
-
-def _order(row: _Row) -> Position:
-    return row[4], row[1], row[0], row[2]
 
 
 class Explanations:
@@ -121,37 +90,39 @@ class Explanations:
         self._questions = questions
 
     async def observations(
-        self, snapshot: Snapshot, question: Question, limit: int, after: Position | None
+        self,
+        snapshot: Snapshot,
+        question: Question,
+        limit: int,
+        after: Position | None,
+        currency: str | None = None,
     ) -> tuple[list[BookedObservation], bool]:
         """List the observations in force of a question's first span in order of time, and tell whether there are more.
 
         A page is longer than `limit` where observations that differ in their dimensions alone stand at its end.
-        Of a balance these are the open tickets, by the time since which they are open.
-        Raises UnknownDimensionError.
+        Of a balance these are the open tickets, by the time since which they are open. currency: the configured
+        one, of which amounts count. Raises UnknownDimensionError.
         """
-        connection = snapshot.connection
+        connection, metric = snapshot.connection, question.metric
         numbers = await dimension_numbers(connection, question.dimensions)
         ids = await value_ids(connection, question.where, numbers)
         (span,) = question.read[:1]
         if ids is None or span.since >= span.until:
             return [], False
-        wanted = explained_numbers(question.metric)
-        reading = Reading(question, wanted, frozenset(), (span,), ids, numbers)
-        if question.metric.plan is Plan.BALANCE:
-            rows = await _open_tickets(connection, reading, limit, after)
+        reading = Reading(question, explained_numbers(metric), frozenset(), (span,), ids, numbers)
+        met = MetRows(connection, reading)
+        if metric.plan is Plan.JOINED:
+            joined = await Joined.of(met, currency)
+            page, more = page_of(await joined.rows(limit, after), limit)
+            verdicts = await joined.verdicts([row for row, _ in page])
         elif question.population is Population.RELATIONSHIP:
-            rows = await _latest(connection, reading, limit, after)
+            page, more = page_of(await latest(connection, reading, limit, after), limit)
+            rows = await met.met(listed_fields(row) for row, _ in page)
+            verdicts = await latest_scores(met, span, rows)
         else:
-            rows = dict[_Row, int]()
-            for number in wanted:
-                reaching = replace(reading, spans=(_reached(question.metric, number, span),))
-                rows |= await _in_force(connection, reaching, number, limit, after)
-        ordered = sorted(rows, key=lambda row: (_order(row), str(row[3:])))
-        end = limit
-        while 0 < end < len(ordered) and _order(ordered[end - 1]) == _order(ordered[end]):
-            end += 1
-        shown = ordered[:end]
-        return await _explained(connection, [(row, rows[row]) for row in shown]), len(ordered) > end
+            page, more = page_of(await _summed(connection, reading, limit, after), limit)
+            verdicts = None
+        return await _explained(connection, page, verdicts), more
 
     async def document(self, candidates: Sequence[str]) -> tuple[HeldDocument, list[LedgerRow]] | None:
         """Read the first of several document ids that there is, and all that the ledger was ever told of it."""
@@ -195,122 +166,34 @@ async def _history(
     return [LedgerRow(*row) for row in rows]
 
 
-async def _in_force(
-    connection: Connection, reading: Reading, number: int, limit: int, after: Position | None
-) -> dict[_Row, int]:
-    """Read a metric's observations in force from a position on, more than `limit` where there are that many.
-
-    The index gives rows in order of time, so a page costs what it holds, however long the window is. Withdrawals
-    stand at the time of what they withdraw: once all rows of one time are read, they are netted.
-    """
-    (span,) = reading.spans
-    since, until = instant(max(BEGINNING, span.since)), instant(span.until)
-    if after is not None:
-        since = max(since, after[0])
-    rows: dict[_Row, int] = {}
-    chunk = limit + _SPARE_ROWS
-    while True:
-        parameters = Parameters([number, since, until, chunk])
-        names = ", ".join(f"l.{name}" for name in _LEDGER_COLUMNS)
-        found = await connection.fetch(
-            f"""
-            SELECT {names}, l.sign FROM ledger AS l
-            WHERE l.metric = $1::int2 AND l.at >= $2::timestamptz AND l.at < $3::timestamptz
-                {conditions(reading, parameters)}
-            ORDER BY l.at FETCH FIRST ($4::int8) ROWS WITH TIES
-            """,
-            *parameters.values,
-        )
-        for record in found:
-            row = _row(number, record)
-            rows[row] = rows.get(row, 0) + record["sign"]
-        rows = {row: n for row, n in rows.items() if n and (after is None or _order(row) > after)}
-        if len(found) < chunk or len(rows) > limit:
-            return rows
-        since, chunk = found[-1]["at"] + _MICROSECOND, chunk * 2
+async def _summed(connection: Connection, reading: Reading, limit: int, after: Position | None) -> Rows:
+    if reading.question.metric.plan is Plan.BALANCE:
+        return await open_tickets(connection, reading, limit, after)
+    rows: Rows = {}
+    for number in reading.numbers:
+        rows |= await in_force(connection, reading, number, limit, after)
+    return rows
 
 
-def _row(number: int, record: Any) -> _Row:
-    return (
-        number,
-        record["document"],
-        record["value"],
-        record["band"],
-        record["at"],
-        tuple(record[name] for name in COLUMNS),
-        tuple(record["more"] or ()),
-    )
-
-
-async def _latest(
-    connection: Connection, reading: Reading, limit: int, after: Position | None
-) -> dict[_Row, int]:
-    """Read the latest response of each customer from a position on."""
-    (span,) = reading.spans
-    parameters = Parameters([[0], [instant(span.since)], [instant(span.until)]])
-    picked = ledger_rows(reading, parameters, _LEDGER_COLUMNS)
-    beyond = _beyond(after, parameters)
-    found = await connection.fetch(
-        f"SELECT * FROM ({picked}) AS picked {beyond} "
-        f"ORDER BY at, document, metric, value LIMIT {parameters.add(limit + _SPARE_ROWS)}",
-        *parameters.values,
-    )
-    return {_row(record["metric"], record): record["sign"] for record in found}
-
-
-def _beyond(after: Position | None, parameters: Parameters) -> str:
-    if after is None:
-        return ""
-    at, document, metric, value = (parameters.add(part) for part in after)
-    return (
-        "WHERE (at, document, metric, value) "
-        f"> ({at}::timestamptz, {document}::text, {metric}::int2, {value}::int8)"
-    )
-
-
-async def _open_tickets(
-    connection: Connection, reading: Reading, limit: int, after: Position | None
-) -> dict[_Row, int]:
-    """Read the tickets that are open at the end of the span: those whose movements come to one."""
-    (span,) = reading.spans
-    created, solved, moved = (int(number) for number in numbers_of(reading.question.metric))
-    parameters = Parameters([created, solved, moved, instant(span.until)])
-    filed = ", ".join(f"max({name}) AS {name}" for name in COLUMNS)
-    wheres = conditions(reading, parameters)
-    beyond = _beyond(after, parameters)
-    found = await connection.fetch(
-        f"""
-        SELECT * FROM (
-            SELECT document, $3::int2 AS metric, 1::int8 AS value, NULL::int2 AS band, max(at) AS at, {filed},
-                max(more) AS more, 1 AS sign
-            FROM (
-                SELECT document, metric, value, at, {_FILED}, more, sum(sign) AS times FROM ledger AS l
-                WHERE metric IN ($1, $2, $3) AND at < $4::timestamptz {wheres}
-                GROUP BY document, metric, value, at, {_FILED}, more HAVING sum(sign) <> 0
-            ) AS net
-            GROUP BY document
-            HAVING sum(times * CASE metric WHEN $1 THEN 1 WHEN $2 THEN -1 ELSE value END) > 0
-        ) AS open {beyond} ORDER BY at, document LIMIT {parameters.add(limit + _SPARE_ROWS)}
-        """,
-        *parameters.values,
-    )
-    return {_row(record["metric"], record): 1 for record in found}
-
-
-async def _explained(connection: Connection, rows: Sequence[tuple[_Row, int]]) -> list[BookedObservation]:
-    held = await facts_of(connection, (row[1] for row, _ in rows))
-    ids = {value for row, _ in rows for value in (*row[5], *row[6]) if value is not None}
-    words = await words_of(connection, ids)
+async def _explained(
+    connection: Connection, rows: Sequence[tuple[ListedRow, int]], verdicts: Sequence[Verdict] | None
+) -> list[BookedObservation]:
+    judged: Sequence[Verdict | None] = [None] * len(rows) if verdicts is None else verdicts
+    named = {one.document for verdict in judged if verdict is not None for one in verdict.by}
+    held = await facts_of(connection, named | {row.document for row, _ in rows})
+    words = await words_of(connection, value_ids_of(rows))
     return [
         BookedObservation(
-            metric=metric,
-            document=document,
-            value=value,
-            band=band,
-            at=at,
-            dimensions=named_dimensions(columns, more, words),
-            facts=held.get(document, {}),
+            metric=row.metric,
+            document=row.document,
+            value=row.value,
+            band=row.band,
+            at=row.at,
+            dimensions=named_dimensions(row.columns, row.more, words),
+            facts=held.get(row.document, {}),
             count=count,
+            verdict=verdict,
+            met=() if verdict is None else tuple(held.get(one.document, {}) for one in verdict.by),
         )
-        for (metric, document, value, band, at, columns, more), count in rows
+        for (row, count), verdict in zip(rows, judged, strict=True)
     ]
