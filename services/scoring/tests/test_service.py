@@ -125,6 +125,26 @@ async def test_few_observations_are_withheld_unless_asked_for(service: Any) -> N
     assert (nothing["value"], nothing["n"]) == (None, 0)
 
 
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        ("metrics/nps", {}),
+        ("metrics/nps/series", {}),
+        ("metrics/nps/groups", {"by": "team"}),
+        ("scorecard", {}),
+    ],
+)
+async def test_a_value_that_was_never_seen_is_named(service: Any, path: str, params: dict[str, str]) -> None:
+    for where, unknown in (
+        ([], []),
+        (["team:billing"], []),
+        (["team:nope"], ["team:nope"]),
+        (["team:billing", "source:nope", "channel:nope:no"], ["source:nope", "channel:nope:no"]),
+    ):
+        answer = await get(service, f"/v1/{path}", where=where, **params)
+        assert (answer["where"], answer["unknown_values"]) == (where, unknown)
+
+
 async def test_filters_and_groups_agree_and_the_worst_comes_first(service: Any) -> None:
     groups = (await get(service, "/v1/metrics/nps/groups", by="team"))["groups"]
     assert [group["key"] for group in groups] == ["billing", "returns"]

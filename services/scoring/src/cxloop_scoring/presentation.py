@@ -16,6 +16,7 @@ from cxloop_scoring.domain.windows import Span
 
 BANDS = ("low", "middle", "high")
 _DIGITS = 6
+UNKNOWN_VALUES: Final = "Conditions of where whose value was never seen: nothing can match them"
 Status = Literal["ok", "low_confidence", "suppressed"]
 
 
@@ -82,6 +83,7 @@ class _About(BaseModel):
 
 
 class _AboutValue(_About):
+    unknown_values: list[str] = Field(default=[], description=UNKNOWN_VALUES)
     currency: str | None = Field(default=None, description="Of amounts; null where no costs are configured")
 
 
@@ -214,6 +216,7 @@ class Scorecard(BaseModel):
 
     window: Window
     where: list[str]
+    unknown_values: list[str] = Field(default=[], description=UNKNOWN_VALUES)
     as_of: datetime | None
     service: list[MetricValue]
     experience: list[MetricValue]

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from cxloop_common.http import parameter_problem
 from cxloop_scoring.api.asking import ScoringApi
 from cxloop_scoring.api.parameters import (
+    Asked,
     By,
     Shared,
     read_compare,
@@ -30,6 +31,7 @@ from cxloop_scoring.presentation import (
     described,
     value_fields,
 )
+from cxloop_scoring.store.questions import Snapshot
 
 Compare = Annotated[
     str | None, Query(description="previous (the window before), or dimension:value; for groups also rest")
@@ -54,7 +56,8 @@ def metric_routes(api: ScoringApi) -> APIRouter:
         api.refuse_previous(asked, against)
         async with api.snapshot(compare_with=compare) as snapshot:
             (found,) = await api.points(snapshot, asked.question(metric), unsuppress=asked.unsuppress)
-            fields = {**api.about(asked, metric), **value_fields(found)}
+            unknown = await _unknown(snapshot, asked)
+            fields = {**api.about(asked, metric), **unknown, **value_fields(found)}
             if against is not None:
                 other, difference = await api.compared(snapshot, metric, asked, against)
                 fields["comparison"] = comparison_fields(_written(against), other, difference)
@@ -73,13 +76,14 @@ def metric_routes(api: ScoringApi) -> APIRouter:
         spans = read_steps(asked.window, step, tz, api.limits)
         async with api.snapshot() as snapshot:
             found = await api.points(snapshot, asked.question(metric, spans), unsuppress=asked.unsuppress)
+            unknown = await _unknown(snapshot, asked)
         points = [
             PointValue.model_validate(
                 {"from": instant(span.since), "to": instant(span.until), **value_fields(one)}
             )
             for span, one in zip(spans, found, strict=True)
         ]
-        return SeriesAnswer(**api.about(asked, metric), step=step, zone=tz.key, points=points)
+        return SeriesAnswer(**api.about(asked, metric), **unknown, step=step, zone=tz.key, points=points)
 
     @router.get("/metrics/{name}/groups", response_model=GroupsAnswer, response_model_exclude_unset=True)
     async def groups(name: str, shared: Shared, by: By, compare: Compare = None) -> Any:  # pyright: ignore[reportUnusedFunction]
@@ -91,6 +95,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
         async with api.snapshot(by, compare) as snapshot:
             question = asked.question(metric, by=by)
             found = await api.answers(snapshot, question, unsuppress=asked.unsuppress)
+            unknown = await _unknown(snapshot, asked)
             if against is not None:
                 compared = await api.compared_groups(snapshot, metric, asked, by, against)
                 differences = {
@@ -99,6 +104,7 @@ def metric_routes(api: ScoringApi) -> APIRouter:
         answers: dict[str, Answer] = {key: one for (_, key), one in found.items() if key is not None}
         return GroupsAnswer(
             **api.about(asked, metric),
+            **unknown,
             by=by,
             groups=[
                 GroupValue.model_validate(
@@ -118,13 +124,19 @@ def metric_routes(api: ScoringApi) -> APIRouter:
         kinds: dict[str, list[MetricValue]] = {"service": [], "experience": [], "outcome": []}
         async with api.snapshot() as snapshot:
             found = await api.scorecard(snapshot, list(CATALOGUE.values()), asked)
+            unknown = await _unknown(snapshot, asked)
         for metric, one in found:
             kinds[metric.kind].append(
-                MetricValue.model_validate({**api.about(asked, metric), **value_fields(one)})
+                MetricValue.model_validate({**api.about(asked, metric), **unknown, **value_fields(one)})
             )
-        return Scorecard.model_validate({**asked.frame(), **kinds})
+        return Scorecard.model_validate({**asked.frame(), **unknown, **kinds})
 
     return router
+
+
+async def _unknown(snapshot: Snapshot, asked: Asked) -> dict[str, Any]:
+    """Say which conditions name a value that was never seen, as a slip of the pen does."""
+    return {"unknown_values": [_written(item) for item in await snapshot.unknown_values(asked.where)]}
 
 
 def _written(against: str | Filter) -> str:

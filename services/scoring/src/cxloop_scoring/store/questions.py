@@ -75,8 +75,16 @@ async def value_ids(
     connection: Connection, where: Sequence[Filter], numbers: Mapping[str, int]
 ) -> tuple[int, ...] | None:
     """Give the value id of each condition; None where a value was never seen, so that nothing can match."""
+    ids = await _seen(connection, where, numbers)
+    return None if None in ids else tuple(id_ for id_ in ids if id_ is not None)
+
+
+async def _seen(
+    connection: Connection, where: Sequence[Filter], numbers: Mapping[str, int]
+) -> list[int | None]:
+    """Give the value id of each condition; None for a value that was never seen."""
     if not where:
-        return ()
+        return []
     asked = [(numbers[item.dimension], storable(item.value)) for item in where]
     rows = await connection.fetch(
         """
@@ -86,10 +94,8 @@ async def value_ids(
         [number for number, _ in asked],
         [value for _, value in asked],
     )
-    found = {(row[0], row[1]): row[2] for row in rows}
-    if not found.keys() >= set(asked):
-        return None
-    return tuple(found[pair] for pair in asked)
+    found: dict[tuple[int, str], int] = {(row[0], row[1]): row[2] for row in rows}
+    return [found.get(pair) for pair in asked]
 
 
 def numbers_of(metric: Metric) -> tuple[int, ...]:
@@ -105,6 +111,12 @@ class Snapshot:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+
+    async def unknown_values(self, where: Sequence[Filter]) -> list[Filter]:
+        """Give the conditions whose value was never seen. Raises UnknownDimensionError."""
+        numbers = await dimension_numbers(self.connection, {item.dimension for item in where})
+        ids = await _seen(self.connection, where, numbers)
+        return [item for item, id_ in zip(where, ids, strict=True) if id_ is None]
 
     async def sums(self, question: Question) -> GroupSums:
         """Add up what a question asks for. Raises UnknownDimensionError."""
