@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from cxloop_scoring.domain.cost import ContactCount, Handled
-from cxloop_scoring.domain.joined.contacts import WEEK
 from cxloop_scoring.domain.metrics import MetricNumber
-from cxloop_scoring.domain.windows import Span
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.meeting import Asked, plan_for_many
+from cxloop_scoring.store.met_customers import walked_contacts
 from cxloop_scoring.store.sums import Parameters
+from cxloop_scoring.store.words import words_of
 
 
 async def contacts(asked: Asked) -> list[ContactCount]:
@@ -18,20 +18,11 @@ async def contacts(asked: Asked) -> list[ContactCount]:
     """
     await plan_for_many(asked.connection)
     parameters = Parameters()
-    before = Span(asked.since - WEEK, asked.until)
     group, join = asked.group(parameters)
-    net = asked.net(
-        parameters, (MetricNumber.REPEAT_CONTACT_RATE,), ("channel", "contact_type", *asked.filed), before
-    )
+    walked = walked_contacts(asked, parameters, ("channel", "contact_type", *asked.filed))
     statement = f"""
-        WITH walked AS (
-            SELECT net.*, lag(at) OVER (PARTITION BY owner, contact_type ORDER BY at, document) AS before
-            FROM ({net}) AS net
-        )
-        SELECT {group}, l.channel, l.contact_type, count(*), count(*) FILTER (
-            WHERE l.owner IS NOT NULL AND l.contact_type IS NOT NULL AND l.before >= l.at - interval '7 days'
-        )
-        FROM {asked.of_spans(parameters)} JOIN walked AS l ON l.at >= s.since AND l.at < s.until {join}
+        SELECT {group}, l.channel, l.contact_type, count(*), count(*) FILTER (WHERE l.repeated)
+        FROM ({walked}) AS l JOIN {asked.of_spans(parameters)} ON l.at >= s.since AND l.at < s.until {join}
         WHERE TRUE {asked.filters(parameters)} GROUP BY 1, 2, 3
     """
     rows = await asked.connection.fetch(statement, *parameters.values)
@@ -57,6 +48,5 @@ async def handled(asked: Asked) -> list[Handled]:
 
 
 async def _words(connection: Connection, ids: Iterable[int | None]) -> dict[int | None, str]:
-    wanted = sorted({id_ for id_ in ids if id_})
-    rows = await connection.fetch("SELECT id, value FROM dimension_values WHERE id = ANY($1::int4[])", wanted)
-    return {row[0]: row[1] for row in rows}
+    words = await words_of(connection, {id_ for id_ in ids if id_})
+    return {id_: text for id_, (_, text) in words.items()}

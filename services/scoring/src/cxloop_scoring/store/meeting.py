@@ -18,7 +18,7 @@ from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.identities import canonical
 from cxloop_scoring.store.questions import dimension_numbers, value_ids
 from cxloop_scoring.store.relationship import WORK_MEM
-from cxloop_scoring.store.sums import Parameters, of_span
+from cxloop_scoring.store.sums import Parameters, filters, grouping, of_span
 
 SCORES: Final = (MetricNumber.NPS, MetricNumber.CSAT, MetricNumber.CES, MetricNumber.CES_V1)
 """Metrics whose observations are answers of customers on a scale."""
@@ -69,26 +69,13 @@ class Asked:
 
     def filters(self, parameters: Parameters) -> str:
         """Write the conditions of `where`, and that a row belongs to a group where one is asked for."""
-        parts: list[str] = []
-        if self.question.by in COLUMNS:
-            parts.append(f" AND l.{self.question.by} IS NOT NULL")
-        for item, value in zip(self.question.where, self.ids, strict=True):
-            placeholder = parameters.add(value)
-            if item.dimension in COLUMNS:
-                parts.append(f" AND l.{item.dimension} = {placeholder}::int4")
-            else:
-                parts.append(f" AND l.more @> ARRAY[{placeholder}::int4]")
-        return "".join(parts)
+        by = self.question.by
+        grouped = f" AND l.{by} IS NOT NULL" if by in COLUMNS else ""
+        return grouped + filters(self.question.where, self.ids, parameters)
 
     def group(self, parameters: Parameters) -> tuple[str, str]:
         """Write the group of a row (0 where none is asked for), and the join that finds it."""
-        by = self.question.by
-        if by is None:
-            return "0", ""
-        if by in COLUMNS:
-            return f"l.{by}", ""
-        number = parameters.add(self.dimensions[by])
-        return "v.id", f"JOIN dimension_values AS v ON v.id = ANY(l.more) AND v.dimension = {number}::int2"
+        return grouping(self.question.by, self.dimensions, parameters)
 
     def of_spans(self, parameters: Parameters) -> str:
         """Write the spans as rows `s` of place, since and until."""
@@ -112,7 +99,13 @@ class Asked:
     def chosen_net(
         self, parameters: Parameters, metrics: Sequence[int], columns: Sequence[str], more: str = ""
     ) -> str:
-        """Write the rows of the question that are in force: `place`, `grouped`, `columns` and `owner`.
+        """Write the rows of the question that are in force: `place`, `grouped`, `columns` and `owner`."""
+        return self.owned(parameters, self.chosen_rows(parameters, metrics, columns, more))
+
+    def chosen_rows(
+        self, parameters: Parameters, metrics: Sequence[int], columns: Sequence[str], more: str = ""
+    ) -> str:
+        """Write the same without `owner`.
 
         `more` are conditions on single rows, which hold for a withdrawal where they hold for what it withdraws.
         """
@@ -121,7 +114,7 @@ class Asked:
         if len(self.spans) > 1:
             place, source = "s.place", f"{self.of_spans(parameters)} CROSS JOIN ledger AS l"
             within = " AND l.at >= s.since AND l.at < s.until"
-        rows = self._in_force(
+        return self._in_force(
             parameters,
             metrics,
             {"place": place, "grouped": group, **_own_names(columns)},
@@ -129,7 +122,6 @@ class Asked:
             source=f"{source} {join}",
             conditions=f"{within} {self.filters(parameters)} {more}",
         )
-        return self._owned(parameters, rows)
 
     def net(
         self,
@@ -140,7 +132,7 @@ class Asked:
         more: str = "",
     ) -> str:
         """Write all rows in force of a span, whatever the question's filters: `columns` and `owner`."""
-        return self._owned(parameters, self.net_rows(parameters, metrics, columns, span, more))
+        return self.owned(parameters, self.net_rows(parameters, metrics, columns, span, more))
 
     def net_rows(
         self,
@@ -152,11 +144,12 @@ class Asked:
         *,
         written: Mapping[str, str] | None = None,
     ) -> str:
-        """Write the same without `owner`; `written` are further columns, each with its expression."""
-        names = {**_own_names(columns), **(written or {})}
+        """Write the same without `owner`; `written` are columns before them, each with its expression."""
+        names = {**(written or {}), **_own_names(columns)}
         return self._in_force(parameters, metrics, names, span, source="ledger AS l", conditions=more)
 
-    def _owned(self, parameters: Parameters, rows: str) -> str:
+    def owned(self, parameters: Parameters, rows: str) -> str:
+        """Write rows that have a `customer` with their `owner`."""
         owner, join = self.owner(parameters)
         return f"SELECT l.*, {owner} AS owner FROM ({rows}) AS l {join}"
 
@@ -182,7 +175,9 @@ class Asked:
             """
 
         columns = ", ".join(f"{value} AS {name}" for name, value in names.items())
-        keys = ", ".join(str(number + 1) for number in range(len(names)))
+        # Times and documents first: they tell rows apart at once where rows are sorted by the keys.
+        order = sorted(names, key=lambda name: (name != "at", name != "document"))
+        keys = ", ".join(str(list(names).index(name) + 1) for name in order)
         corrected = f"""(
             SELECT FROM ledger AS w WHERE {among("w")} AND w.sign < 0 AND w.metric = l.metric AND w.at = l.at
         )"""

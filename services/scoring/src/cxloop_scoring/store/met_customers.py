@@ -1,5 +1,6 @@
 """Contacts, sends and changes of state of one customer, counted by PostgreSQL."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from cxloop_scoring.domain.instants import instant
@@ -11,7 +12,6 @@ from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.meeting import SCORES, Asked
-from cxloop_scoring.store.relationship import MICROSECONDS
 from cxloop_scoring.store.sums import Parameters
 
 _SOLVED: Final = (MetricNumber.FIRST_RESOLUTION_TIME,)
@@ -36,17 +36,57 @@ async def resolved_at_first_contact(asked: Asked, rules: Rules) -> RawTallies:
     for place, group, n, provisional in await asked.connection.fetch(statement, *parameters.values):
         tallies[place, group] = Tally(n, 0, {"provisional": provisional})
     parameters = Parameters()
-    candidates = asked.chosen_net(parameters, _CANDIDATES, ("contact_type",))
+    candidates = asked.chosen_rows(parameters, _CANDIDATES, ("contact_type",))
     after = Span(asked.since, asked.until + WEEK)
-    contacts = asked.net(parameters, _CONTACTS, ("contact_type",), after, _JUDGED)
+    contacts = asked.net_rows(
+        parameters,
+        _CONTACTS,
+        ("contact_type",),
+        after,
+        _JUDGED,
+        written={"place": "NULL::int4", "grouped": "NULL::int4"},
+    )
+    # Few candidates have a contact about their matter that is not before them; those alone are walked with it, from
+    # the last to the first. So a customer with thousands of tickets costs what they are, not their square. A
+    # candidate has seen as many contacts as come after it. The next of them tells, or the one after it where the
+    # next is of the same ticket, which has one contact at most.
     statement = f"""
-        SELECT place, grouped, count(*) FROM ({candidates}) AS one
-        WHERE NOT EXISTS (
-            SELECT FROM ({contacts}) AS c
-            WHERE c.owner = one.owner AND c.contact_type = one.contact_type AND c.document <> one.document
-                AND c.at > one.at AND c.at <= one.at + {_WEEK}
+        WITH met AS MATERIALIZED ({asked.owned(parameters, f"{candidates} UNION ALL {contacts}")}),
+        spread AS (
+            SELECT owner, contact_type, min(at) AS first, max(at) AS last FROM met WHERE place IS NULL
+            GROUP BY owner, contact_type
+        ),
+        doubtful AS MATERIALIZED (
+            SELECT met.* FROM met JOIN spread USING (owner, contact_type)
+            WHERE place IS NOT NULL AND last > at AND first <= at + {_WEEK}
+        ),
+        walked AS MATERIALIZED (
+            SELECT l.*, count(*) FILTER (WHERE place IS NULL) OVER (
+                PARTITION BY owner, contact_type ORDER BY at DESC, place NULLS LAST ROWS UNBOUNDED PRECEDING
+            ) AS seen
+            FROM (
+                SELECT * FROM doubtful
+                UNION ALL
+                SELECT * FROM met
+                WHERE place IS NULL AND (owner, contact_type) IN (SELECT owner, contact_type FROM doubtful)
+            ) AS l
+        ),
+        marked AS MATERIALIZED (
+            SELECT one.*, seen - further AS number FROM walked AS one CROSS JOIN generate_series(0, 1) AS further
+            WHERE place IS NOT NULL
+        ),
+        refuted AS (
+            SELECT one.place, one.grouped, one.document, one.at
+            FROM marked AS one JOIN walked AS c
+                ON c.owner = one.owner AND c.contact_type = one.contact_type AND c.seen = one.number
+            WHERE c.place IS NULL AND c.document <> one.document AND c.at <= one.at + {_WEEK}
+            GROUP BY one.place, one.grouped, one.document, one.at
         )
-        GROUP BY place, grouped
+        SELECT place, grouped, sum(n)::int8 FROM (
+            SELECT place, grouped, count(*) AS n FROM met WHERE place IS NOT NULL GROUP BY place, grouped
+            UNION ALL
+            SELECT place, grouped, -count(*) FROM refuted GROUP BY place, grouped
+        ) AS counted GROUP BY place, grouped
     """
     for place, group, hits in await asked.connection.fetch(statement, *parameters.values):
         tallies.setdefault((place, group), Tally()).hits = hits
@@ -57,34 +97,35 @@ async def repeated_contacts(asked: Asked, rules: Rules) -> RawTallies:
     """Count contacts whose customer and contact type are known; hits had an earlier one within a week."""
     del rules
     parameters = Parameters()
-    contacts = asked.chosen(parameters, _CONTACTS, ("customer", "contact_type"))
-    statement = f"""
-        SELECT place, grouped,
-            coalesce(sum(sign) FILTER (WHERE customer IS NOT NULL AND contact_type IS NOT NULL), 0)::int8,
-            coalesce(sum(sign) FILTER (WHERE customer IS NULL OR contact_type IS NULL), 0)::int8
-        FROM ({contacts}) AS contacts GROUP BY place, grouped HAVING sum(sign) > 0
-    """
-    tallies: RawTallies = {}
-    for place, grouped, judged, unjudged in await asked.connection.fetch(statement, *parameters.values):
-        tallies[place, grouped] = Tally(judged, 0, {"unjudged": unjudged})
-    parameters = Parameters()
-    before = Span(asked.since - WEEK, asked.until)
     group, join = asked.group(parameters)
-    net = asked.net(parameters, _CONTACTS, ("contact_type", *asked.filed), before, _JUDGED)
-    # The one just before tells for all: were it more than a week ago, so would be those before it.
     statement = f"""
-        WITH walked AS (
-            SELECT net.*, lag(at) OVER (PARTITION BY owner, contact_type ORDER BY at, document) AS before
-            FROM ({net}) AS net
-        )
-        SELECT s.place, {group}, count(*)
-        FROM (SELECT * FROM walked WHERE before >= at - {_WEEK}) AS l
+        SELECT s.place, {group}, count(*) FILTER (WHERE l.judged), count(*) FILTER (WHERE l.repeated),
+            count(*) FILTER (WHERE NOT l.judged)
+        FROM ({walked_contacts(asked, parameters, ("contact_type", *asked.filed))}) AS l
         JOIN {asked.of_spans(parameters)} ON l.at >= s.since AND l.at < s.until {join}
         WHERE TRUE {asked.filters(parameters)} GROUP BY 1, 2
     """
-    for place, grouped, hits in await asked.connection.fetch(statement, *parameters.values):
-        tallies[place, grouped].hits = hits
-    return tallies
+    rows = await asked.connection.fetch(statement, *parameters.values)
+    return {(row[0], row[1]): Tally(row[2], row[3], {"unjudged": row[4]}) for row in rows}
+
+
+def walked_contacts(asked: Asked, parameters: Parameters, columns: Sequence[str]) -> str:
+    """Write the contacts of the question's spans and of the week before, whatever its filters.
+
+    Beside `columns`, which name `contact_type`, they have `judged` and `repeated`: their customer and contact type
+    are known, and had an earlier contact within a week.
+    """
+    before = Span(asked.since - WEEK, asked.until)
+    net = asked.net(parameters, _CONTACTS, tuple(dict.fromkeys(columns)), before)
+    # The one just before tells for all: were it more than a week ago, so would be those before it.
+    return f"""
+        SELECT l.*, judged AND coalesce(
+            lag(at) OVER (PARTITION BY owner, contact_type ORDER BY at, document) >= at - {_WEEK}, FALSE
+        ) AS repeated
+        FROM (
+            SELECT net.*, owner IS NOT NULL AND contact_type IS NOT NULL AS judged FROM ({net}) AS net
+        ) AS l
+    """
 
 
 async def answered_sends(asked: Asked, rules: Rules) -> RawTallies:
@@ -168,21 +209,16 @@ async def _whole_cohort(asked: Asked) -> RawTallies | None:
         Span(BEGINNING, asked.until),
         "AND l.customer IS NOT NULL",
     )
-    # Of states at one time `up` prefers active, and `down` left; so far apart they are that times decide first.
     statement = f"""
-        SELECT count(*), count(*) FILTER (WHERE until_up & 1 = 0),
-            coalesce(bool_or((since_up & 1) + (since_down & 1) <> 1 OR (until_up & 1) + (until_down & 1) <> 1), FALSE)
+        SELECT count(*), count(*) FILTER (WHERE until_left > coalesce(until_active, '-infinity')),
+            coalesce(bool_or(since_active = since_left OR until_active = until_left), FALSE)
         FROM (
-            SELECT max(up) FILTER (WHERE at < {since}::timestamptz) AS since_up,
-                max(down) FILTER (WHERE at < {since}::timestamptz) AS since_down,
-                max(up) AS until_up, max(down) AS until_down
-            FROM (
-                SELECT owner, at, {MICROSECONDS} * 2 + l.value AS up, {MICROSECONDS} * 2 + 1 - l.value AS down
-                FROM ({net}) AS l
-            ) AS states
-            GROUP BY owner
+            SELECT max(at) FILTER (WHERE value = 1 AND at < {since}::timestamptz) AS since_active,
+                max(at) FILTER (WHERE value = 0 AND at < {since}::timestamptz) AS since_left,
+                max(at) FILTER (WHERE value = 1) AS until_active, max(at) FILTER (WHERE value = 0) AS until_left
+            FROM ({net}) AS l GROUP BY owner
         ) AS customers
-        WHERE since_up & 1 = 1
+        WHERE since_active >= coalesce(since_left, '-infinity')
     """
     ((n, lost, contradicting),) = await asked.connection.fetch(statement, *parameters.values)
     if contradicting:

@@ -14,10 +14,8 @@ from cxloop_scoring.store.identities import canonical
 WORK_MEM: Final = "64MB"
 """Room for a sum for each customer: 300,000 take 21 MB, and the server's usual 4 MB send them to disk."""
 
-MICROSECONDS: Final = "(date_part('epoch', l.at) * 1000000)::int8"
-"""The time of a row since 1970: exact in a double until 2255, and the cast rounds to the nearest."""
-
-_KEY: Final = f"{MICROSECONDS} * 4"
+_BANDS: Final = ("low", "middle", "high")
+"""Names of the bands 0, 1 and 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +55,32 @@ def _statement(pieces: Pieces) -> str:
         )
     """
     owner, join = canonical("l", pieces.as_of)
-    # `up` prefers the higher band of equal times and `down` the lower one: where they differ, the document
-    # would have to decide. What was never withdrawn needs no adding up.
+    # The latest time in each band, of an identifier and then of a customer: the latest of the three is the latest
+    # score. Where two of them are equal, the document would have to decide. What was never withdrawn needs no
+    # adding up.
+    of_rows = ", ".join(
+        f"max(l.at) FILTER (WHERE l.band = {band}) AS {name}" for band, name in enumerate(_BANDS)
+    )
+    of_customers = ", ".join(f"max({name}) AS {name}" for name in _BANDS)
     return f"""
-        SELECT metric, place, grouped, count(*), count(*) FILTER (WHERE up & 3 = 0),
-            count(*) FILTER (WHERE up & 3 = 1), count(*) FILTER (WHERE up & 3 = 2),
-            count(*) FILTER (WHERE (up & 3) + (down & 3) <> 2)
+        SELECT metric, place, grouped, count(*), count(*) FILTER (WHERE low = latest),
+            count(*) FILTER (WHERE middle = latest), count(*) FILTER (WHERE high = latest)
         FROM (
-            SELECT metric, place, grouped, {owner} AS owner, max(up) AS up, max(down) AS down FROM (
-                SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer,
-                    max({_KEY} + l.band) AS up, max({_KEY} + 2 - l.band) AS down
-                {rows} AND l.sign > 0 AND NOT {corrected}
-                GROUP BY 1, 2, 3, 4
-                UNION ALL
-                SELECT l.metric, l.place, l.grouped, l.customer, {_KEY} + l.band, {_KEY} + 2 - l.band FROM (
-                    SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer, l.at, l.band
-                    {rows} AND {corrected}
-                    GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(l.sign) > 0
-                ) AS l
-            ) AS l {join}
-            GROUP BY metric, place, grouped, owner
+            SELECT *, greatest(low, middle, high) AS latest FROM (
+                SELECT metric, place, grouped, {owner} AS owner, {of_customers} FROM (
+                    SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer, {of_rows}
+                    {rows} AND l.sign > 0 AND NOT {corrected}
+                    GROUP BY 1, 2, 3, 4
+                    UNION ALL
+                    SELECT l.metric, l.place, l.grouped, l.customer, {of_rows} FROM (
+                        SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer, l.at, l.band
+                        {rows} AND {corrected}
+                        GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(l.sign) > 0
+                    ) AS l
+                    GROUP BY 1, 2, 3, 4
+                ) AS l {join}
+                GROUP BY metric, place, grouped, owner
+            ) AS customers
         ) AS latest
         GROUP BY metric, place, grouped
     """
@@ -91,6 +95,6 @@ async def latest_bands(
     """
     await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
     rows = await connection.fetch(_statement(pieces), *values)
-    if any(row[7] for row in rows):
+    if any(sum(row[4:]) > row[3] for row in rows):
         return None
     return {(row[0], row[1], row[2]): Sums(row[3], low=row[4], middle=row[5], high=row[6]) for row in rows}

@@ -9,7 +9,7 @@ from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.histogram import add_histogram, decode_histogram
 from cxloop_scoring.domain.instants import instant
 from cxloop_scoring.domain.metrics import DURATIONS
-from cxloop_scoring.domain.questions import Population, Question
+from cxloop_scoring.domain.questions import Filter, Population, Question
 from cxloop_scoring.domain.windows import Span, pieces
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.identities import canonical
@@ -174,7 +174,7 @@ async def _latest_bands(
 ) -> RawSums | None:
     places, since, until = _spans_of(spans)
     parameters = Parameters([places, [instant(at) for at in since], [instant(at) for at in until]])
-    group, join = _grouping(reading, parameters)
+    group, join = grouping(reading.question.by, reading.dimensions, parameters)
     as_of = reading.question.as_of
     pieces = Pieces(
         spans="unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) AS s (place, since, until)",
@@ -192,30 +192,35 @@ async def _latest_bands(
 def conditions(reading: Reading, parameters: Parameters) -> str:
     """Write the conditions of a question on ledger rows called `l`, metric and time aside."""
     question = reading.question
+    written = filters(question.where, reading.ids, parameters)
+    if question.as_of is not None:
+        as_of = parameters.add(question.as_of)
+        written += f" AND l.recorded_at <= {as_of}::timestamptz"
+        if reading.up_to_document is not None:
+            last = parameters.add(reading.up_to_document)
+            written += f" AND (l.recorded_at < {as_of}::timestamptz OR l.document <= {last}::text)"
+    return written
+
+
+def filters(where: Sequence[Filter], ids: Sequence[int], parameters: Parameters) -> str:
+    """Write the conditions of `where` on ledger rows called `l`; ids are the value ids of the filters."""
     parts: list[str] = []
-    for item, value in zip(question.where, reading.ids, strict=True):
+    for item, value in zip(where, ids, strict=True):
         placeholder = parameters.add(value)
         if item.dimension in COLUMNS:
             parts.append(f" AND l.{item.dimension} = {placeholder}::int4")
         else:
             parts.append(f" AND l.more @> ARRAY[{placeholder}::int4]")
-    if question.as_of is not None:
-        as_of = parameters.add(question.as_of)
-        parts.append(f" AND l.recorded_at <= {as_of}::timestamptz")
-        if reading.up_to_document is not None:
-            last = parameters.add(reading.up_to_document)
-            parts.append(f" AND (l.recorded_at < {as_of}::timestamptz OR l.document <= {last}::text)")
     return "".join(parts)
 
 
-def _grouping(reading: Reading, parameters: Parameters) -> tuple[str, str]:
-    """Give the group's expression and the join it needs."""
-    by = reading.question.by
+def grouping(by: str | None, dimensions: Mapping[str, int], parameters: Parameters) -> tuple[str, str]:
+    """Give the group of ledger rows called `l` (0 where none is asked for), and the join that it needs."""
     if by is None:
         return "0", ""
     if by in COLUMNS:
         return f"l.{by}", ""
-    number = parameters.add(reading.dimensions[by])
+    number = parameters.add(dimensions[by])
     return (
         "v.id",
         f"JOIN dimension_values AS v ON v.id = ANY(l.more) AND v.dimension = {number}::int2",
@@ -241,7 +246,7 @@ def ledger_rows(reading: Reading, parameters: Parameters, columns: Sequence[str]
     The first three parameters are the spans. In the relationship population only the latest net response of
     each customer is left, in each span and group of its own.
     """
-    group, join = _grouping(reading, parameters)
+    group, join = grouping(reading.question.by, reading.dimensions, parameters)
     metrics = parameters.add(list(reading.numbers))
     spans = "unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) AS s (place, since, until)"
     latest = reading.question.population is Population.RELATIONSHIP
