@@ -24,7 +24,7 @@ from cxloop_scoring.domain.documents import (
     survivors,
     times_of_their_own,
 )
-from cxloop_scoring.domain.facts import Fact, Facts, add_fact
+from cxloop_scoring.domain.facts import Fact, Facts, add_fact, encode_facts
 from cxloop_scoring.domain.observations import Observation, differences
 from cxloop_scoring.domain.reading import SaysNothingError, UnreadableError, read
 from cxloop_scoring.domain.responses import Response
@@ -130,12 +130,11 @@ class ScoringHandler:
         connection = transaction.connection
         arrivals = _arrivals(batch)
         stored = await read_documents(connection, list(arrivals)) if arrivals else {}
-        changed = self._fold(arrivals, stored)
+        changed, folded = self._fold(arrivals, stored)
         if not changed:
             return
         rules = await self._rules.at_least(max((one.generation for one in stored.values()), default=0))
         await self._scales.learn(_scales(arrivals))
-        folded = {document.id: fold(document.id, document.facts) for document in changed}
         outdated = {
             document.id: stored[document.id]
             for document in changed
@@ -235,9 +234,13 @@ class ScoringHandler:
 
     def _fold(
         self, arrivals: Mapping[str, _Arrivals], stored: Mapping[str, StoredDocument]
-    ) -> list[ChangedDocument]:
-        """Add what arrived to the documents; give those that changed."""
+    ) -> tuple[list[ChangedDocument], dict[str, Folded | None]]:
+        """Add what arrived to the documents; give those that changed, and each of these folded.
+
+        Folded and encoded one by one, for a whole batch of facts has left the processor's cache at its end.
+        """
         changed: list[ChangedDocument] = []
+        folded: dict[str, Folded | None] = {}
         for document, arrived in arrivals.items():
             known = stored.get(document)
             facts: Facts = {} if known is None else dict(known.facts)
@@ -251,8 +254,10 @@ class ScoringHandler:
                 self._counters.conflicting.inc(lost)
             if news:
                 version = None if known is None else known.version
-                changed.append(ChangedDocument(document, arrived.shard, facts, version))
-        return changed
+                encoded = encode_facts(facts)
+                changed.append(ChangedDocument(document, arrived.shard, facts, version, (), encoded))
+                folded[document] = fold(document, facts)
+        return changed, folded
 
     def _messages(
         self,

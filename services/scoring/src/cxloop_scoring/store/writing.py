@@ -148,6 +148,8 @@ class ChangedDocument(msgspec.Struct, frozen=True, gc=False):
     version: int | None
     booked_at: tuple[int, ...] = ()
     """Times of its observations that none of its facts has, in microseconds since 1970."""
+    encoded: bytes | None = None
+    """Its facts as they are written, where somebody has encoded them already."""
 
 
 async def read_documents(connection: Connection, ids: Sequence[str]) -> dict[str, StoredDocument]:
@@ -178,7 +180,7 @@ async def stage_documents(
             document.id,
             document.shard,
             generation,
-            encode_facts(document.facts),
+            document.encoded or encode_facts(document.facts),
             document.version,
             [instant(at) for at in document.booked_at] if document.booked_at else None,
         )
