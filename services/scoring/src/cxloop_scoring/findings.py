@@ -10,7 +10,7 @@ from cxloop_scoring.domain.cost import CostLine
 from cxloop_scoring.domain.divergence import Finding, Segment
 from cxloop_scoring.domain.drivers import Driver, Drivers, Effect
 from cxloop_scoring.domain.gaming import Reason, Suspicion
-from cxloop_scoring.presentation import Window, rounded, value_fields
+from cxloop_scoring.presentation import Window, probability, rounded, value_fields
 
 
 class EffectOut(BaseModel):
@@ -78,8 +78,8 @@ def _driver(found: Driver) -> DriverOut:
         mix=_effect(found.mix),
         rate=_effect(found.rate),
         total=_shown(found.total),
-        p_value=found.p_value,
-        q_value=found.q_value,
+        p_value=probability(found.p_value),
+        q_value=probability(found.q_value),
         significant=found.significant,
     )
 
@@ -144,8 +144,8 @@ def segment_out(found: Segment) -> SegmentOut:
             "difference": rounded(moved.difference),
             "ci_low": rounded(moved.ci_low),
             "ci_high": rounded(moved.ci_high),
-            "p_value": moved.p_value,
-            "q_value": moved.q_value,
+            "p_value": probability(moved.p_value),
+            "q_value": probability(moved.q_value),
             "significant": moved.significant,
             "n": moved.n,
             "n_then": moved.n_then,
@@ -187,9 +187,9 @@ def suspicions_out(found: Iterable[Suspicion]) -> list[SuspicionOut]:
             n=one.n,
             share=rounded(one.share),
             expected=rounded(one.expected),
-            p_value=one.p_value,
-            q_value=one.q_value,
-            distribution_p=one.distribution_p,
+            p_value=probability(one.p_value),
+            q_value=probability(one.q_value),
+            distribution_p=probability(one.distribution_p),
             flagged=one.flagged,
             reason=one.reason,
         )

@@ -16,6 +16,7 @@ from cxloop_scoring.domain.windows import Span
 
 BANDS = ("low", "middle", "high")
 _DIGITS = 6
+"""After the point; of probabilities, significant ones."""
 UNKNOWN_VALUES: Final = "Conditions of where whose value was never seen: nothing can match them"
 Status = Literal["ok", "low_confidence", "suppressed"]
 
@@ -35,7 +36,10 @@ class Window(BaseModel):
 
 
 class Value(BaseModel):
-    """A value with what is needed to judge it; further figures of a metric (`p90`, `top_box`) stand beside."""
+    """A value with what is needed to judge it; further figures of a metric (`p90`, `top_box`) stand beside.
+
+    Those that are counts (`provisional`, `unjudged`, `contacted_n`) are whole numbers.
+    """
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, serialize_by_alias=True)
 
@@ -65,7 +69,7 @@ class Comparison(BaseModel):
     difference: float | None
     ci_low: float | None
     ci_high: float | None
-    p_value: float | None
+    p_value: float | None = Field(description="To six significant digits, as all p and q values are")
     q_value: float | None = Field(
         default=None, description="p corrected for the number of groups compared together"
     )
@@ -257,6 +261,11 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, _DIGITS)
 
 
+def probability(value: float | None) -> float | None:
+    """Round a p or q value to six significant digits: how small it is is what it tells."""
+    return None if value is None else float(f"{value:.{_DIGITS}g}")
+
+
 def value_fields(found: Answer) -> dict[str, Any]:
     """Give the fields of a value; figures are rounded to six digits after the point."""
     fields: dict[str, Any] = {**_figures(found), "status": found.status.value}
@@ -289,10 +298,10 @@ def comparison_fields(against: str, other: Answer, found: Difference | None) -> 
         "difference": rounded(found.difference),
         "ci_low": rounded(found.ci_low),
         "ci_high": rounded(found.ci_high),
-        "p_value": found.p_value,
+        "p_value": probability(found.p_value),
         "significant": found.significant,
     }
-    return fields | ({} if found.q_value is None else {"q_value": found.q_value})
+    return fields | ({} if found.q_value is None else {"q_value": probability(found.q_value)})
 
 
 _SECONDS: Final = DURATIONS | {

@@ -55,7 +55,7 @@ class Answer:
     interval: Interval | None
     status: Status
     extra: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
-    """What else a metric tells: `p90` of durations in seconds, shares such as `top_box` in percent."""
+    """What else a metric tells: `p90` of durations in seconds, shares such as `top_box` in percent, whole counts."""
     business: "Answer | None" = None
     """The same in business hours, of durations that have them."""
 

@@ -12,9 +12,9 @@ WEEK: Final = 7 * DAY
 
 def first_contact_resolution(tally: Tally) -> Answer:
     """Answer with the share of solved tickets that took one contact; `provisional` of them may still change."""
-    return share_answer(tally, {"provisional": float(tally.get("provisional"))})
+    return share_answer(tally, {"provisional": tally.get("provisional")})
 
 
 def repeat_contact_rate(tally: Tally) -> Answer:
     """Answer with the share of repeated contacts; `unjudged` ones lack a customer or a contact type."""
-    return share_answer(tally, {"unjudged": float(tally.get("unjudged"))})
+    return share_answer(tally, {"unjudged": tally.get("unjudged")})

@@ -104,7 +104,7 @@ def recovery_lift(tally: Tally) -> Answer:
     contrast = share_difference(*arms["contacted"], *arms["uncontacted"])
     extra: dict[str, float | None] = {}
     for arm, (hits, n) in arms.items():
-        extra[f"{arm}_n"] = float(n)
+        extra[f"{arm}_n"] = n
         extra[f"{arm}_rate"] = share(hits, n)
     if contrast is None:
         return Answer(None, tally.n, None, status(tally.n), extra)
