@@ -18,6 +18,7 @@ from cxloop_scoring.domain.metrics import CATALOGUE, Plan
 from .drawing import NOW, START
 from .histories import History, everything_once, examples, histories
 from .installation import CALENDARS, METRICS
+from .rows import BACKLOG, FIRST_RESOLUTION, VOLUME
 from .world import World, clock
 
 TOGETHER = 8
@@ -130,13 +131,39 @@ async def test_what_explains_each_metric_in_which_documents_meet_adds_up_to_it(w
     assert MET.keys() == {name for name, metric in CATALOGUE.items() if metric.plan is Plan.JOINED} | {"nps"}
     roles: dict[str, set[str]] = {metric: set() for metric in MET}
     wrong: list[str] = []
-    for told, asking in drawn(examples(10, TOGETHER)):
+    for told, asking in drawn(examples(24, TOGETHER)):
         await arrive(world, told, asking.seed)
         for metric, met in roles.items():
             for where in {None, asking.where}:
                 wrong += await differences(world, metric, asking, where, met)
     assert not wrong, "\n".join(wrong)
     assert {metric: wanted - roles[metric] for metric, wanted in MET.items() if wanted - roles[metric]} == {}
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+async def test_open_tickets_are_listed_by_the_last_movement_that_is_in_force(world: World) -> None:
+    listed = 0
+    for told, asking in drawn(examples(12, TOGETHER)):
+        await arrive(world, told, asking.seed)
+        until = asking.at.isoformat()
+        items = await explained(world, "/v1/metrics/backlog", {"at": until, "limit": asking.limit})
+        movements: dict[str, list[tuple[datetime, int]]] = {}
+        for row, times in (await world.worker.net_ledger()).items():
+            document, metric, value, _, at = row[:5]
+            if metric in _MOVEMENTS and at < asking.at:
+                movements.setdefault(document, []).append((at, times * (_MOVEMENTS[metric] or value)))
+        expected = sorted(
+            (max(moved)[0], document)
+            for document, moved in movements.items()
+            if sum(weight for _, weight in moved) > 0
+        )
+        assert [(datetime.fromisoformat(item["at"]), item["document"]) for item in items] == expected
+        listed += len(items)
+    assert listed
+
+
+_MOVEMENTS = {VOLUME: 1, FIRST_RESOLUTION: -1, BACKLOG: 0}
+"""What a movement adds to the backlog; 0 for what its value says."""
 
 
 async def differences(
@@ -155,6 +182,12 @@ async def differences(
     items = await explained(world, path, {**parameters, "limit": asking.limit})
     found = added_up(items, metric)
     wrong: list[str] = []
+    if metric == "recovery_lift":
+        arms = [
+            sum(item["n"] for item in items if item["arm"] == arm) for arm in ("contacted", "uncontacted")
+        ]
+        if arms != [answer.get("contacted_n", 0), answer.get("uncontacted_n", 0)]:
+            wrong.append(f"has arms of {arms}, not {answer}")
     if found != (answer["n"], pytest.approx(answer["value"], abs=1e-6)):
         wrong.append(f"adds up to {found}, not to {answer}: {items}")
     places = [

@@ -21,11 +21,11 @@ from cxloop_scoring.store.listing import (
     Rows,
     in_force,
     latest,
-    open_tickets,
     page_of,
     value_ids_of,
 )
 from cxloop_scoring.store.met_rows import MetRows
+from cxloop_scoring.store.open_tickets import open_tickets
 from cxloop_scoring.store.questions import Questions, Snapshot, dimension_numbers, numbers_of, value_ids
 from cxloop_scoring.store.scales import Scale, other_scales, scale_of
 from cxloop_scoring.store.sums import Reading

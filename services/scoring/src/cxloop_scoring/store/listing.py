@@ -8,14 +8,13 @@ from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.instants import instant
 from cxloop_scoring.domain.windows import BEGINNING
 from cxloop_scoring.store.connection import Connection
-from cxloop_scoring.store.questions import numbers_of
 from cxloop_scoring.store.sums import Parameters, Reading, conditions, ledger_rows
 
 Position = tuple[datetime, str, int, int]
 """Time, document, metric number and value of a page's last observation."""
 
-_LEDGER_COLUMNS: Final = ("document", "value", "band", "at", "customer", *COLUMNS, "more")
-_SPARE_ROWS: Final = 16
+LEDGER_COLUMNS: Final = ("document", "value", "band", "at", "customer", *COLUMNS, "more")
+SPARE_ROWS: Final = 16
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -82,10 +81,10 @@ async def in_force(
     if after is not None:
         since = max(since, after[0])
     rows: Rows = {}
-    chunk = limit + _SPARE_ROWS
+    chunk = limit + SPARE_ROWS
     while True:
         parameters = Parameters([number, since, until, chunk])
-        names = ", ".join(f"l.{name}" for name in _LEDGER_COLUMNS)
+        names = ", ".join(f"l.{name}" for name in LEDGER_COLUMNS)
         narrowed = "" if narrowing is None else f"AND {narrowing(parameters)}"
         found = await connection.fetch(
             f"""
@@ -97,7 +96,7 @@ async def in_force(
             *parameters.values,
         )
         for record in found:
-            row = _row(number, record)
+            row = listed(number, record)
             rows[row] = rows.get(row, 0) + record["sign"]
         rows = {row: n for row, n in rows.items() if n and (after is None or row.position > after)}
         if len(found) < chunk or len(rows) > limit:
@@ -105,7 +104,8 @@ async def in_force(
         since, chunk = found[-1]["at"] + _MICROSECOND, chunk * 2
 
 
-def _row(number: int, record: Any) -> ListedRow:
+def listed(number: int, record: Any) -> ListedRow:
+    """Make a row of a record that has the columns of `LEDGER_COLUMNS`."""
     return ListedRow(
         number,
         record["document"],
@@ -122,14 +122,14 @@ async def latest(connection: Connection, reading: Reading, limit: int, after: Po
     """Read the latest response of each customer from a position on."""
     (span,) = reading.spans
     parameters = Parameters([[0], [instant(span.since)], [instant(span.until)]])
-    picked = ledger_rows(reading, parameters, _LEDGER_COLUMNS)
+    picked = ledger_rows(reading, parameters, LEDGER_COLUMNS)
     beyond = _beyond(after, parameters)
     found = await connection.fetch(
         f"SELECT * FROM ({picked}) AS picked {beyond} "
-        f"ORDER BY at, document, metric, value LIMIT {parameters.add(limit + _SPARE_ROWS)}",
+        f"ORDER BY at, document, metric, value LIMIT {parameters.add(limit + SPARE_ROWS)}",
         *parameters.values,
     )
-    return {_row(record["metric"], record): record["sign"] for record in found}
+    return {listed(record["metric"], record): record["sign"] for record in found}
 
 
 def _beyond(after: Position | None, parameters: Parameters) -> str:
@@ -140,34 +140,6 @@ def _beyond(after: Position | None, parameters: Parameters) -> str:
         "WHERE (at, document, metric, value) "
         f"> ({at}::timestamptz, {document}::text, {metric}::int2, {value}::int8)"
     )
-
-
-async def open_tickets(connection: Connection, reading: Reading, limit: int, after: Position | None) -> Rows:
-    """Read the tickets that are open at the end of the span: those whose movements come to one."""
-    (span,) = reading.spans
-    created, solved, moved = (int(number) for number in numbers_of(reading.question.metric))
-    parameters = Parameters([created, solved, moved, instant(span.until)])
-    filed = ", ".join(f"max({name}) AS {name}" for name in COLUMNS)
-    wheres = conditions(reading, parameters)
-    beyond = _beyond(after, parameters)
-    found = await connection.fetch(
-        f"""
-        SELECT * FROM (
-            SELECT document, $3::int2 AS metric, 1::int8 AS value, NULL::int2 AS band, max(at) AS at,
-                NULL::int8 AS customer, {filed}, max(more) AS more
-            FROM (
-                SELECT document, metric, value, at, {", ".join(COLUMNS)}, more, sum(sign) AS times
-                FROM ledger AS l
-                WHERE metric IN ($1, $2, $3) AND at < $4::timestamptz {wheres}
-                GROUP BY document, metric, value, at, {", ".join(COLUMNS)}, more HAVING sum(sign) <> 0
-            ) AS net
-            GROUP BY document
-            HAVING sum(times * CASE metric WHEN $1 THEN 1 WHEN $2 THEN -1 ELSE value END) > 0
-        ) AS open {beyond} ORDER BY at, document LIMIT {parameters.add(limit + _SPARE_ROWS)}
-        """,
-        *parameters.values,
-    )
-    return dict.fromkeys((_row(record["metric"], record) for record in found), 1)
 
 
 def value_ids_of(rows: Sequence[tuple[ListedRow, int]]) -> set[int]:
