@@ -77,12 +77,7 @@ def rules_check(
     """Check rules and routes as alerting does at its start; exit 1 with one line a fault."""
     from cxloop_alerting.config_files import check_rules  # noqa: PLC0415  # each command loads what it uses
 
-    routes = [file for file in files if _holds(file, _ROUTES_FILE, "route")]
-    rules = [file for file in files if file not in routes]
-    if len(routes) > 1 or len(rules) > 1:
-        typer.echo("rules check: give at most one file of rules and one of routes", err=True)
-        raise typer.Exit(2)
-    found = check_rules(rules[0] if rules else None, routes[0] if routes else None)
+    found = check_rules(*_two_of(files, _ROUTES_FILE, "rules", "routes"))
     _answer_files("alerting", files, found, as_json=as_json)
 
 
@@ -100,13 +95,20 @@ def metrics_check(
     """Check metrics and calendars as scoring does at its start; exit 1 with one line a fault."""
     from cxloop_scoring.configuration import check_metrics  # noqa: PLC0415  # each command loads what it uses
 
-    calendars = [file for file in files if _holds(file, _CALENDARS_FILE, "calendar")]
-    metrics = [file for file in files if file not in calendars]
-    if len(calendars) > 1 or len(metrics) > 1:
-        typer.echo("metrics check: give at most one file of metrics and one of calendars", err=True)
-        raise typer.Exit(2)
-    found = check_metrics(metrics[0] if metrics else None, calendars[0] if calendars else None)
+    found = check_metrics(*_two_of(files, _CALENDARS_FILE, "metrics", "calendars"))
     _answer_files("scoring", files, found, as_json=as_json)
+
+
+def _two_of(
+    files: Sequence[Path], key: re.Pattern[str], one: str, other: str
+) -> tuple[Path | None, Path | None]:
+    """Tell which file is of which kind, the one that the command is called by and the other; exit 2 for two of one."""
+    others = [file for file in files if _holds(file, key, other.removesuffix("s"))]
+    ones = [file for file in files if file not in others]
+    if len(others) > 1 or len(ones) > 1:
+        typer.echo(f"{one} check: give at most one file of {one} and one of {other}", err=True)
+        raise typer.Exit(2)
+    return ones[0] if ones else None, others[0] if others else None
 
 
 def _holds(file: Path, key: re.Pattern[str], word: str) -> bool:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cxloop_cli.options import DataDir, Prefix
 from cxloop_embedded import LOOPBACK, StoredPorts
 
 rebuild_app = typer.Typer(
@@ -33,12 +34,8 @@ def rebuild_scoring(
             help="PostgreSQL of scoring; by default the one of `cxloop up` with the same data folder.",
         ),
     ] = None,
-    data_dir: Annotated[
-        Path, typer.Option("--data-dir", envvar="CXLOOP_DATA_DIR", help="Data folder of `cxloop up`.")
-    ] = Path(".cxloop"),
-    prefix: Annotated[
-        str, typer.Option("--prefix", envvar="CXLOOP_TOPIC_PREFIX", help="Put before every topic's name.")
-    ] = "",
+    data_dir: DataDir = Path(".cxloop"),
+    prefix: Prefix = "",
     *,
     check: Annotated[bool, typer.Option("--check", help="Only look; change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

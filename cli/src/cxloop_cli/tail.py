@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
+from cxloop_cli.options import DataDir, Prefix
 from cxloop_common.identifiers import mask
 from cxloop_common.kafka import Record
 from cxloop_common.kafka.consumer import Reader
@@ -41,12 +42,8 @@ def tail(
             help="Kafka brokers; by default the one of `cxloop up` with the same data folder.",
         ),
     ] = None,
-    data_dir: Annotated[
-        Path, typer.Option("--data-dir", envvar="CXLOOP_DATA_DIR", help="Data folder of `cxloop up`.")
-    ] = Path(".cxloop"),
-    prefix: Annotated[
-        str, typer.Option("--prefix", envvar="CXLOOP_TOPIC_PREFIX", help="Put before every topic's name.")
-    ] = "",
+    data_dir: DataDir = Path(".cxloop"),
+    prefix: Prefix = "",
     count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="Stop after so many.")] = None,
     *,
     from_start: Annotated[
