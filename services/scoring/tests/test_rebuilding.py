@@ -28,6 +28,7 @@ from cxloop_common.events import (
 from cxloop_common.events.outcomes import AlertScore
 from cxloop_common.topics import SCORES, TopicNames
 from cxloop_scoring.domain.answers import Answer, answer
+from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.histogram import decode_histogram, duration_bin
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.metrics import CATALOGUE, DURATIONS, LEDGER_ONLY, Plan
@@ -122,24 +123,13 @@ async def recomputed(worker: Any, hours: int) -> dict[Any, Any]:
     dimension = {
         row[0]: row[1] for row in await worker.connection.fetch("SELECT id, dimension FROM dimension_values")
     }
-    columns = (
-        "source",
-        "channel",
-        "contact_type",
-        "team",
-        "agent",
-        "touchpoint",
-        "stage",
-        "segment",
-        "product",
-    )
     sums: dict[Any, list[Any]] = {}
     for row in await worker.connection.fetch("SELECT * FROM ledger"):
         metric, sign, value = row["metric"], row["sign"], row["value"]
         if metric in LEDGER_ONLY:
             continue
         slot = int(row["at"].timestamp()) // (3600 * hours)
-        ids = [row[name] for name in (*columns, "location", "survey") if row[name] is not None]
+        ids = [row[name] for name in COLUMNS if row[name] is not None]
         for id_ in (0, *ids, *(row["more"] or ())):
             cell = sums.setdefault(
                 (metric, dimension.get(id_, 0), id_, slot), [0, 0, 0, 0, 0, 0, defaultdict(int)]

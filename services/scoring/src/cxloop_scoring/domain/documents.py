@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import quote, unquote
 
 from cxloop_common.identifiers import document_id
@@ -143,7 +143,16 @@ def anomalies(folded: Folded | None) -> tuple[ClockAnomaly, ...]:
     return folded.anomalies if isinstance(folded, Ticket | Response) else ()
 
 
-def times_of_their_own(facts: Facts, found: Iterable[Observation]) -> tuple[int, ...]:
+class Timed(Protocol):
+    """What has a time, in microseconds since 1970."""
+
+    @property
+    def at(self) -> int:
+        """When it counts."""
+        ...
+
+
+def times_of_their_own(facts: Facts, found: Iterable[Timed]) -> tuple[int, ...]:
     """Give the times of observations that no fact of their document has, sorted: a target that is due, alone."""
     return tuple(sorted({one.at for one in found} - {fact.at for fact in facts.values()}))
 

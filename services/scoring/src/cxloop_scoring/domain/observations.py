@@ -1,15 +1,17 @@
 """Observations: what one document adds to the metrics, and the difference between two states of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from cxloop_common.identifiers import best_ranked
 from cxloop_scoring.domain.dimensions import Dimensions
+
+T = TypeVar("T")
 
 
 class Band(IntEnum):
@@ -76,11 +78,9 @@ def differences(booked: Sequence[Observation], now: Sequence[Observation]) -> li
         count[observation] = count.get(observation, 0) + 1
     for observation in booked[same:]:
         count[observation] = count.get(observation, 0) - 1
-    signed: list[tuple[int, Observation]] = []
-    for observation, times in count.items():
-        if times < 0:
-            signed.extend([(-1, observation)] * -times)
-    for observation, times in count.items():
-        if times > 0:
-            signed.extend([(1, observation)] * times)
-    return signed
+    return as_signed(count)
+
+
+def as_signed(lacking: Mapping[T, int]) -> list[tuple[int, T]]:
+    """Write a count as pairs: each with sign +1 as often as it is lacking, after each with -1 as it is too many."""
+    return [(sign, one) for sign in (-1, 1) for one, times in lacking.items() for _ in range(sign * times)]

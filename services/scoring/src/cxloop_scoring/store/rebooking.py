@@ -21,11 +21,11 @@ from cxloop_common.processor.outbox import enqueue
 from cxloop_common.topics import SCORES, TopicNames
 from cxloop_scoring.domain.buckets import VALUE_BITS, Changes, Entry, Resolved
 from cxloop_scoring.domain.dimensions import COLUMNS, Dimensions
-from cxloop_scoring.domain.documents import contributions, fold
+from cxloop_scoring.domain.documents import contributions, fold, times_of_their_own
 from cxloop_scoring.domain.facts import Facts, decode_facts
 from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.domain.metrics import LIFELONG, MetricNumber
-from cxloop_scoring.domain.observations import Observation
+from cxloop_scoring.domain.observations import Observation, as_signed
 from cxloop_scoring.domain.responses import Response
 from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.scores import score_of
@@ -249,7 +249,7 @@ class Rebooking:
         connection = self._connection
         changed = [
             ChangedDocument(
-                id_, CORRECTIONS, one.facts, one.version, _times_of_their_own(one.facts, wanted[id_])
+                id_, CORRECTIONS, one.facts, one.version, times_of_their_own(one.facts, wanted[id_])
             )
             for id_, one in stored.items()
         ]
@@ -331,11 +331,6 @@ def _held(row: asyncpg.Record) -> Held:
     return Held._make([*found[1:4], microseconds(found[4]), *found[5:7], *filed])
 
 
-def _times_of_their_own(facts: Facts, held: Iterable[Held]) -> tuple[int, ...]:
-    """Give the times by which what is booked is found, beside those of the facts."""
-    return tuple(sorted({one.at for one in held} - {fact.at for fact in facts.values()}))
-
-
 def _as_held(one: Observation, resolved: Resolved) -> Held:
     return Held(
         one.metric,
@@ -352,8 +347,7 @@ def _as_held(one: Observation, resolved: Resolved) -> Held:
 def _differences(booked: Mapping[Held, int], wanted: Mapping[Held, int]) -> list[tuple[int, Held]]:
     """Give pairs of sign and observation that turn one multiset into the other, withdrawals first."""
     lacking = {one: wanted.get(one, 0) - booked.get(one, 0) for one in {*booked, *wanted}}
-    signed = [(1 if times > 0 else -1, one) for one, times in lacking.items() for _ in range(abs(times))]
-    return sorted(signed, key=lambda pair: (pair[0], pair[1].metric, pair[1].at, pair[1].value))
+    return sorted(as_signed(lacking), key=lambda pair: (pair[0], pair[1].metric, pair[1].at, pair[1].value))
 
 
 def _entry(sign: int, held: Held, dimensions: Mapping[int, int]) -> Entry:
