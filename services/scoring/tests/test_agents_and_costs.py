@@ -11,7 +11,7 @@ from cxloop_scoring.domain.gaming import Reopened, Surveyed
 from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.metrics import CATALOGUE, MetricNumber
 from cxloop_scoring.domain.questions import Filter, Question
-from cxloop_scoring.domain.rules import Costs
+from cxloop_scoring.domain.rules import DEFAULT_RULES, Costs
 from cxloop_scoring.domain.windows import Span
 from cxloop_scoring.store import costing
 from cxloop_scoring.store.gaming import AgentRows, agent_rows
@@ -35,7 +35,8 @@ async def ledger(database_url: str) -> AsyncGenerator[Ledger]:
 
 async def asked(ledger: Ledger, **more: Any) -> Asked:
     spans = (Span(microseconds(day(0)), microseconds(day(10))),)
-    found = await asked_of(ledger.connection, Question(CATALOGUE["ticket_volume"], spans, **more), NOW)
+    question = Question(CATALOGUE["ticket_volume"], spans, **more)
+    found = await asked_of(ledger.connection, [question], DEFAULT_RULES, NOW)
     assert found is not None
     return found
 

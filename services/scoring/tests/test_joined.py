@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.metrics import CATALOGUE, MetricNumber, Plan
+from cxloop_scoring.domain.questions import Question
 from cxloop_scoring.domain.rules import Costs, Rules
+from cxloop_scoring.domain.windows import Span
+from cxloop_scoring.store.joined import Joined
 
 from .booking import (
     CONTACT,
@@ -17,6 +21,7 @@ from .booking import (
     LIFECYCLE,
     LOW,
     MIDDLE,
+    NOW,
     SENT,
     UNLINKED,
     VALUE,
@@ -387,3 +392,16 @@ async def test_nothing_known_is_no_answer(ledger: Ledger) -> None:
     for name in joined:
         assert await ledger.ask(name, rules=EUR) == (0, None)
         assert await ledger.answers(name, by="team", rules=EUR) == {}
+
+
+async def test_metrics_that_share_what_they_read_answer_as_each_does_alone(respondents: Ledger) -> None:
+    await respondents.score("later", 6, "user:a", HIGH)
+    await respondents.case("1", 1, due=4, closed=3, contacted=2, trigger="a")
+    await respondents.case("2", 2, due=5, trigger="b")
+    spans = (Span(microseconds(day(0)), microseconds(day(10))),)
+    names = ("closed_loop_rate", "recovery_rate", "recovery_lift", "revenue_at_risk")
+    questions = [Question(CATALOGUE[name], spans) for name in names]
+    async with respondents.connection.transaction(isolation="repeatable_read", readonly=True):
+        together = await Joined().all_answers(respondents.connection, questions, EUR, NOW)
+    assert together == [await respondents.answers(name, rules=EUR) for name in names]
+    assert [found[0, None].n for found in together] == [2, 1, 1, 1]

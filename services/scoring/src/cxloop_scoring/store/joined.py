@@ -17,8 +17,9 @@ from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.store import met_cases, met_customers
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.meeting import Asked, asked_of, plan_for_many
+from cxloop_scoring.store.words import words_of
 
-_Count: TypeAlias = Callable[[Asked, Rules], Awaitable[RawTallies]]
+_Count: TypeAlias = Callable[[Asked], Awaitable[RawTallies]]
 
 _PLANS: Final[Mapping[str, tuple[_Count, Evaluate]]] = {
     "first_contact_resolution": (met_customers.resolved_at_first_contact, contacts.first_contact_resolution),
@@ -50,31 +51,21 @@ class Joined:
     async def all_answers(
         self, connection: Connection, questions: Sequence[Question], rules: Rules, now: datetime
     ) -> list[dict[Cell, Answer]]:
-        """Answer several questions that differ in nothing but their metric; what two of them need is counted once."""
-        counted: dict[_Count, dict[Cell, Tally]] = {}
+        """Answer several questions that differ in nothing but their metric; what two of them need is read once."""
+        asked = await asked_of(connection, questions, rules, now) if questions else None
+        if asked is None:
+            return [{} for _ in questions]
+        await plan_for_many(connection)
         found: list[dict[Cell, Answer]] = []
         for question in questions:
             count, evaluate = _PLANS[question.metric.name]
-            if count not in counted:
-                counted[count] = largest(await self._tallies(connection, question, rules, now, count))
-            found.append({cell: evaluate(tally) for cell, tally in counted[count].items()})
+            tallies = largest(await _named(asked, await asked.once(count)))
+            found.append({cell: evaluate(tally) for cell, tally in tallies.items()})
         return found
 
-    async def _tallies(
-        self, connection: Connection, question: Question, rules: Rules, now: datetime, count: _Count
-    ) -> dict[Cell, Tally]:
-        asked = await asked_of(connection, question, now)
-        if asked is None:
-            return {}
-        await plan_for_many(connection)
-        raw = await count(asked, rules)
-        return await _named(connection, raw, grouped=question.by is not None)
 
-
-async def _named(connection: Connection, raw: RawTallies, *, grouped: bool) -> dict[Cell, Tally]:
-    if not grouped:
+async def _named(asked: Asked, raw: RawTallies) -> dict[Cell, Tally]:
+    if asked.question.by is None:
         return {(place, None): tally for (place, _), tally in raw.items()}
-    ids = sorted({value for _, value in raw})
-    rows = await connection.fetch("SELECT id, value FROM dimension_values WHERE id = ANY($1::int4[])", ids)
-    names: dict[int, str] = {row[0]: row[1] for row in rows}
-    return {(place, names[value]): tally for (place, value), tally in raw.items()}
+    words = await words_of(asked.connection, {value for _, value in raw})
+    return {(place, words[value][1]): tally for (place, value), tally in raw.items()}

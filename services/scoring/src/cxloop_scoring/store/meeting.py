@@ -4,21 +4,24 @@ Every piece reads the ledger as `l`. The customer of a row is called `owner`: jo
 known to journey, else the identifier itself; both as of the question's `as_of`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.questions import Question
+from cxloop_scoring.domain.rules import DEFAULT_RULES, Rules
 from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.identities import canonical
 from cxloop_scoring.store.questions import dimension_numbers, value_ids
 from cxloop_scoring.store.relationship import WORK_MEM
 from cxloop_scoring.store.sums import Parameters, filters, grouping, of_span
+
+_Read = TypeVar("_Read")
 
 SCORES: Final = (MetricNumber.NPS, MetricNumber.CSAT, MetricNumber.CES, MetricNumber.CES_V1)
 """Metrics whose observations are answers of customers on a scale."""
@@ -40,6 +43,17 @@ class Asked:
     """Dimension numbers by name."""
     now: int
     """When it is asked, or the `as_of` before: what lies later cannot be known; microseconds since 1970."""
+    rules: Rules = DEFAULT_RULES
+    metrics: frozenset[str] = frozenset()
+    """Names of the metrics that are asked for together, where the answers share what they read."""
+    _read: dict[object, Any] = field(default_factory=dict[object, Any], repr=False, compare=False)
+
+    async def once(self, read: Callable[["Asked"], Awaitable[_Read]]) -> _Read:
+        """Read what several metrics need, and keep it for the next of them."""
+        if read not in self._read:
+            self._read[read] = await read(self)
+        found: _Read = self._read[read]
+        return found
 
     @property
     def since(self) -> int:
@@ -203,17 +217,21 @@ async def plan_for_many(connection: Connection) -> None:
     )
 
 
-async def asked_of(connection: Connection, question: Question, now: datetime) -> Asked | None:
-    """Look up what a question names; None where a filter names a value that was never seen.
+async def asked_of(
+    connection: Connection, questions: Sequence[Question], rules: Rules, now: datetime
+) -> Asked | None:
+    """Look up what questions name that differ in nothing but their metric.
 
-    Raises UnknownDimensionError.
+    None where a filter names a value that was never seen. Raises UnknownDimensionError.
     """
-    numbers = await dimension_numbers(connection, question.dimensions)
-    ids = await value_ids(connection, question.where, numbers)
-    if ids is None or not question.spans:
+    first = questions[0]
+    numbers = await dimension_numbers(connection, first.dimensions)
+    ids = await value_ids(connection, first.where, numbers)
+    if ids is None or not first.spans:
         return None
-    moment = now if question.as_of is None else min(now, question.as_of)
-    return Asked(connection, question, question.spans, ids, numbers, microseconds(moment))
+    moment = now if first.as_of is None else min(now, first.as_of)
+    metrics = frozenset(question.metric.name for question in questions)
+    return Asked(connection, first, first.spans, ids, numbers, microseconds(moment), rules, metrics)
 
 
 def _named(columns: Sequence[str]) -> str:

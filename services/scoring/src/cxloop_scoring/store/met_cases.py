@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from cxloop_scoring.domain.cases import LinkKind
 from cxloop_scoring.domain.dimensions import COLUMNS
-from cxloop_scoring.domain.facts import Responded, Tombstone, decode_facts
+from cxloop_scoring.domain.facts import Responded, Tombstone
 from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.domain.joined.loop import (
     Case,
@@ -17,9 +18,9 @@ from cxloop_scoring.domain.joined.revenue import YEAR, count_money, customers_at
 from cxloop_scoring.domain.joined.tallies import Tally
 from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.observations import Band
-from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.case_links import in_force
+from cxloop_scoring.store.held import facts_of
 from cxloop_scoring.store.identities import identifiers_of
 from cxloop_scoring.store.meeting import FAR, SCORES, Asked
 from cxloop_scoring.store.sums import Parameters
@@ -28,43 +29,29 @@ _OPENED: Final = int(MetricNumber.CASE_OPENED)
 _CLOSED: Final = int(MetricNumber.CASE_CLOSED)
 _LOW: Final = int(Band.LOW)
 _IS_LOW: Final = f"AND l.band = {_LOW}"
+_ANY: Final = "any"
+"""The kind of all low scores, beside those of the arms."""
 _MILLISECOND: Final = "interval '1 millisecond'"
 
 
-async def closed_cases(asked: Asked, rules: Rules) -> RawTallies:
+async def closed_cases(asked: Asked) -> RawTallies:
     """Count opened cases; hits are closed. Low scores of the spans are counted beside, with or without a case."""
-    del rules
-    opened = await _cases(asked, (_OPENED, _CLOSED), Span(asked.since, asked.until))
-    tallies = count_opened(opened, asked.spans, asked.now)
-    parameters = Parameters()
-    low = asked.chosen_net(parameters, SCORES, (), _IS_LOW)
-    statement = f"""
-        SELECT place, grouped, count(*), count(*) FILTER (WHERE EXISTS (
-            SELECT FROM case_links AS t WHERE t.kind = 0 AND t.subject = one.document {_linked(asked, parameters, "t")}
-                AND NOT EXISTS (
-                    SELECT FROM case_links AS g
-                    WHERE g.kind = 1 AND g.subject = t.case_document {_linked(asked, parameters, "g")}
-                )
-        ))
-        FROM ({low}) AS one GROUP BY place, grouped
-    """
-    for place, group, n, covered in await asked.connection.fetch(statement, *parameters.values):
-        tally = tallies.setdefault((place, group), Tally())
-        tally.count("low", n)
-        tally.count("covered", covered)
+    tallies = count_opened(await asked.once(_held), asked.spans, asked.now)
+    for found in await asked.once(_low_scores):
+        if found.kind == _ANY:
+            tally = tallies.setdefault((found.place, found.group), Tally())
+            tally.count("low", found.n)
+            tally.count("covered", found.hits)
     return tallies
 
 
-async def recovered_cases(asked: Asked, rules: Rules) -> RawTallies:
+async def recovered_cases(asked: Asked) -> RawTallies:
     """Count cases closed in the spans whose customer gave a next score; hits gave one above the low band."""
-    del rules
     cases = await _with_triggers(
         asked,
         [
             case
-            for case in await _cases(
-                asked, (_CLOSED,), Span(BEGINNING, asked.until), closed_since=asked.since
-            )
+            for case in await asked.once(_held)
             if case.closed_at is not None and any(s.since <= case.closed_at < s.until for s in asked.spans)
         ],
     )
@@ -105,57 +92,83 @@ async def _recovered(asked: Asked, wanted: Sequence[tuple[str, int, int, int]]) 
     return {row[0]: row[1] > _LOW for row in rows}
 
 
-async def arms(asked: Asked, rules: Rules) -> RawTallies:
+async def arms(asked: Asked) -> RawTallies:
     """Count the customers with a low score who gave another one, contacted before it or not."""
-    del rules
-    parameters = Parameters()
-    low = asked.chosen_net(parameters, SCORES, (), f"{_IS_LOW} AND l.customer IS NOT NULL")
-    nexts = _next_scores(asked, parameters, SCORES, Span(asked.since, FAR))
-    contacts = asked.net_rows(parameters, (MetricNumber.CASE_CONTACTED,), ("value",), Span(BEGINNING, FAR))
-    rows = await asked.connection.fetch(
-        f"""
-        WITH marks AS MATERIALIZED (
-            SELECT row_number() OVER () AS mark, latest.* FROM (
-                SELECT DISTINCT ON (place, grouped, owner, metric) place, grouped, document, metric, at, owner
-                FROM ({low}) AS one ORDER BY place, grouped, owner, metric, at DESC, document DESC
-            ) AS latest
-        ),
-        {nexts},
-        contacted AS (
-            SELECT t.subject AS document, min(c.at + c.value * {_MILLISECOND}) AS at
-            FROM ({contacts}) AS c JOIN case_links AS t ON t.case_document = c.document
-            WHERE t.kind = 0 {_linked(asked, parameters, "t")} AND {_not_superseded(asked, parameters, "c.document")}
-            GROUP BY t.subject
-        )
-        SELECT m.place, m.grouped, coalesce(c.at <= n.at, FALSE) AS reached,
-            count(*), count(*) FILTER (WHERE n.band > {_LOW})
-        FROM marks AS m JOIN nexts AS n USING (mark) LEFT JOIN contacted AS c ON c.document = m.document
-        GROUP BY 1, 2, 3
-        """,
-        *parameters.values,
-    )
     tallies: RawTallies = {}
-    for place, group, reached, n, hits in rows:
-        tally = tallies.setdefault((place, group), Tally())
-        arm = "contacted" if reached else "uncontacted"
-        tally.n += n
-        tally.count(f"{arm}_n", n)
-        tally.count(f"{arm}_hits", hits)
+    for found in await asked.once(_low_scores):
+        if found.kind != _ANY:
+            tally = tallies.setdefault((found.place, found.group), Tally())
+            tally.n += found.n
+            tally.count(f"{found.kind}_n", found.n)
+            tally.count(f"{found.kind}_hits", found.hits)
     return tallies
 
 
-async def money_at_risk(asked: Asked, rules: Rules) -> RawTallies:
+class _LowScores(NamedTuple):
+    """Low scores of one kind: all of them, of which hits have a case; or an arm, of which hits recovered."""
+
+    place: int
+    group: int
+    kind: str
+    n: int
+    hits: int
+
+
+async def _low_scores(asked: Asked) -> list[_LowScores]:
+    """Count low scores of the spans in the ways that are asked for, in one statement."""
+    parameters = Parameters()
+    parts = [f"low AS MATERIALIZED ({asked.chosen_rows(parameters, SCORES, (), _IS_LOW)})"]
+    counts: list[str] = []
+    if "recovery_lift" in asked.metrics:
+        known = asked.owned(parameters, "SELECT * FROM low WHERE customer IS NOT NULL")
+        contacts = asked.net_rows(
+            parameters, (MetricNumber.CASE_CONTACTED,), ("value",), Span(BEGINNING, FAR)
+        )
+        parts += [
+            f"""
+            marks AS MATERIALIZED (
+                SELECT row_number() OVER () AS mark, latest.* FROM (
+                    SELECT DISTINCT ON (place, grouped, owner, metric) place, grouped, document, metric, at, owner
+                    FROM ({known}) AS one ORDER BY place, grouped, owner, metric, at DESC, document DESC
+                ) AS latest
+            )""",
+            _next_scores(asked, parameters, SCORES, Span(asked.since, FAR)),
+            f"""
+            contacted AS (
+                SELECT t.subject AS document, min(c.at + c.value * {_MILLISECOND}) AS at
+                FROM ({contacts}) AS c JOIN case_links AS t ON t.case_document = c.document
+                WHERE {_triggers(asked, parameters)} AND {_not_superseded(asked, parameters, "c.document")}
+                GROUP BY t.subject
+            )""",
+        ]
+        counts.append(f"""
+            SELECT m.place, m.grouped, CASE WHEN c.at <= n.at THEN 'contacted' ELSE 'uncontacted' END,
+                count(*), count(*) FILTER (WHERE n.band > {_LOW})
+            FROM marks AS m JOIN nexts AS n USING (mark) LEFT JOIN contacted AS c ON c.document = m.document
+            GROUP BY 1, 2, 3
+        """)
+    if "closed_loop_rate" in asked.metrics:
+        counts.append(f"""
+            SELECT place, grouped, '{_ANY}', count(*), count(*) FILTER (WHERE EXISTS (
+                SELECT FROM case_links AS t WHERE t.subject = one.document AND {_triggers(asked, parameters)}
+                    AND {_not_superseded(asked, parameters, "t.case_document")}
+            ))
+            FROM low AS one GROUP BY place, grouped
+        """)
+    statement = f"WITH {', '.join(parts)} {' UNION ALL '.join(counts)}"
+    return [_LowScores(*row) for row in await asked.connection.fetch(statement, *parameters.values)]
+
+
+async def money_at_risk(asked: Asked) -> RawTallies:
     """Count customers with an open case at the end of each span, and what they were worth in the year before."""
-    before = Span(BEGINNING, asked.until)
-    first_end = min(span.until for span in asked.spans)
-    held = await _cases(asked, (_OPENED, _CLOSED), before, open_until=first_end)
+    held = await asked.once(_held)
     cases = await _with_triggers(
         asked, [case for case in held if any(case.open_at(span.until) for span in asked.spans)]
     )
     scores = await _scores(asked, {document for case in cases for document in case.triggers})
     owners = {document: score.owner for document, score in scores.items()}
     customers = customers_at_risk(cases, asked.spans, owners)
-    return count_money(customers, await _money(asked, rules.costs.currency, customers))
+    return count_money(customers, await _money(asked, customers))
 
 
 def _linked(asked: Asked, parameters: Parameters, row: str) -> str:
@@ -164,43 +177,50 @@ def _linked(asked: Asked, parameters: Parameters, row: str) -> str:
     return in_force(row, None if as_of is None else parameters.add(as_of))
 
 
+def _triggers(asked: Asked, parameters: Parameters) -> str:
+    """Write the condition on a row `t` of `case_links` that it names a score behind a case."""
+    return f"t.kind = {int(LinkKind.TRIGGER)} {_linked(asked, parameters, 't')}"
+
+
 def _not_superseded(asked: Asked, parameters: Parameters, document: str) -> str:
     return f"""NOT EXISTS (
-        SELECT FROM case_links AS g WHERE g.kind = 1 AND g.subject = {document} {_linked(asked, parameters, "g")}
+        SELECT FROM case_links AS g
+        WHERE g.kind = {int(LinkKind.SUPERSEDED)} AND g.subject = {document} {_linked(asked, parameters, "g")}
     )"""
 
 
-async def _cases(
-    asked: Asked,
-    metrics: Sequence[int],
-    opened: Span,
-    *,
-    closed_since: int | None = None,
-    open_until: int | None = None,
-) -> list[Case]:
-    """Read the cases of the question that were opened in a span, without superseded ones and without triggers.
+async def _held(asked: Asked) -> list[Case]:
+    """Read the cases of the question that the metrics asked for may count, without superseded ones.
 
-    metrics: what is asked of them; closings alone give the cases that are closed. closed_since leaves out what
-    was closed before it, or is open; open_until what was closed before it, as a first sieve.
+    Triggers are left out. Closed-loop rate is content with cases that were opened in the spans.
     """
     parameters = Parameters()
-    chosen = asked.filters(parameters)
-    if closed_since is not None:
-        since = parameters.add(instant(closed_since))
-        chosen += f" AND l.at + l.value * {_MILLISECOND} >= {since}::timestamptz"
+    earlier = asked.metrics & {"recovery_rate", "revenue_at_risk"}
     groups = _groups(asked, parameters)
-    net = asked.net_rows(parameters, metrics, ("value",), opened, chosen, written={"groups": groups})
-    having = ""
-    if open_until is not None:
-        until = parameters.add(instant(open_until))
-        closed = f"max(value) FILTER (WHERE metric = {_CLOSED})"
-        having = f"HAVING {closed} IS NULL OR max(at) + {closed} * {_MILLISECOND} >= {until}::timestamptz"
+    net = asked.net_rows(
+        parameters,
+        (_OPENED, _CLOSED),
+        ("value",),
+        Span(BEGINNING if earlier else asked.since, asked.until),
+        asked.filters(parameters),
+        written={"groups": groups},
+    )
+    closed = f"max(value) FILTER (WHERE metric = {_CLOSED})"
+    closed_at = f"max(at) + {closed} * {_MILLISECOND}"
+    counted: list[str] = []
+    if "closed_loop_rate" in asked.metrics:
+        counted.append(f"max(at) >= {parameters.add(instant(asked.since))}::timestamptz")
+    if "recovery_rate" in asked.metrics:
+        counted.append(f"{closed_at} >= {parameters.add(instant(asked.since))}::timestamptz")
+    if "revenue_at_risk" in asked.metrics:
+        first_end = parameters.add(instant(min(span.until for span in asked.spans)))
+        counted.append(f"{closed} IS NULL OR {closed_at} >= {first_end}::timestamptz")
     rows = await asked.connection.fetch(
         f"""
-        SELECT document, max(at), max(value) FILTER (WHERE metric = {_OPENED}),
-            max(value) FILTER (WHERE metric = {_CLOSED}), max(groups)
+        SELECT document, max(at), max(value) FILTER (WHERE metric = {_OPENED}), {closed}, max(groups)
         FROM ({net}) AS net WHERE {_not_superseded(asked, parameters, "net.document")}
-        GROUP BY document {having}
+        GROUP BY document
+        HAVING {" OR ".join(counted)}
         """,
         *parameters.values,
     )
@@ -221,7 +241,7 @@ async def _with_triggers(asked: Asked, cases: Sequence[Case]) -> list[Case]:
     rows = await asked.connection.fetch(
         f"""
         SELECT subject, case_document FROM case_links AS t
-        WHERE kind = 0 AND case_document = ANY($1::text[]) {_linked(asked, parameters, "t")}
+        WHERE case_document = ANY($1::text[]) AND {_triggers(asked, parameters)}
         """,
         *parameters.values,
     )
@@ -256,10 +276,8 @@ async def _scores(asked: Asked, documents: Iterable[str]) -> dict[str, _Score]:
     """
     wanted = {
         (document, fact.at)
-        for document, facts in await asked.connection.fetch(
-            "SELECT id, facts FROM documents WHERE id = ANY($1::text[])", sorted(documents)
-        )
-        for fact in decode_facts(facts).values()
+        for document, facts in (await facts_of(asked.connection, documents)).items()
+        for fact in facts.values()
         if isinstance(fact, Responded | Tombstone)
     }
     if not wanted:
@@ -320,17 +338,15 @@ def _next_scores(asked: Asked, parameters: Parameters, metrics: Sequence[int], l
     """
 
 
-async def _money(
-    asked: Asked, currency: str | None, customers: Mapping[tuple[int, int], set[int]]
-) -> dict[tuple[int, int], int]:
-    """Add up what customers were worth in the year before the end of each span, in hundredths of a currency."""
+async def _money(asked: Asked, customers: Mapping[tuple[int, int], set[int]]) -> dict[tuple[int, int], int]:
+    """Add up what customers were worth in the year before the end of each span, in hundredths of the currency."""
     pairs = sorted({(place, customer) for (place, _), found in customers.items() for customer in found})
     unit = await asked.connection.fetchval(
         """
         SELECT v.id FROM dimension_values AS v JOIN dimensions AS d ON d.id = v.dimension
         WHERE d.name = 'currency' AND v.value = $1
         """,
-        currency,
+        asked.rules.costs.currency,
     )
     if not pairs or unit is None:
         return {}

@@ -9,7 +9,6 @@ from cxloop_scoring.domain.joined.loop import RawTallies
 from cxloop_scoring.domain.joined.response_rate import ANSWER_TIME
 from cxloop_scoring.domain.joined.tallies import Tally
 from cxloop_scoring.domain.metrics import MetricNumber
-from cxloop_scoring.domain.rules import Rules
 from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.meeting import SCORES, Asked
 from cxloop_scoring.store.sums import Parameters
@@ -22,9 +21,8 @@ _WEEK: Final = "interval '7 days'"
 _ANSWER_TIME: Final = "interval '90 days'"
 
 
-async def resolved_at_first_contact(asked: Asked, rules: Rules) -> RawTallies:
+async def resolved_at_first_contact(asked: Asked) -> RawTallies:
     """Count solved tickets; hits took one contact, and nobody came back about the matter within a week."""
-    del rules
     parameters = Parameters()
     recent = parameters.add(instant(asked.now - WEEK))
     statement = f"""
@@ -93,9 +91,8 @@ async def resolved_at_first_contact(asked: Asked, rules: Rules) -> RawTallies:
     return tallies
 
 
-async def repeated_contacts(asked: Asked, rules: Rules) -> RawTallies:
+async def repeated_contacts(asked: Asked) -> RawTallies:
     """Count contacts whose customer and contact type are known; hits had an earlier one within a week."""
-    del rules
     parameters = Parameters()
     group, join = asked.group(parameters)
     statement = f"""
@@ -128,9 +125,8 @@ def walked_contacts(asked: Asked, parameters: Parameters, columns: Sequence[str]
     """
 
 
-async def answered_sends(asked: Asked, rules: Rules) -> RawTallies:
+async def answered_sends(asked: Asked) -> RawTallies:
     """Count surveys sent; hits were answered, by the response they name or by their customer."""
-    del rules
     parameters = Parameters()
     sends = asked.chosen(parameters, (MetricNumber.RESPONSE_RATE, MetricNumber.SEND_UNLINKED), ("value",))
     statement = f"""
@@ -160,12 +156,11 @@ async def answered_sends(asked: Asked, rules: Rules) -> RawTallies:
     return tallies
 
 
-async def cohorts(asked: Asked, rules: Rules) -> RawTallies:
+async def cohorts(asked: Asked) -> RawTallies:
     """Count customers who were active just before a span; hits had left just before its end.
 
     A customer is filed where the change that made them active is filed.
     """
-    del rules
     if len(asked.spans) == 1 and not asked.filed:
         found = await _whole_cohort(asked)
         if found is not None:
