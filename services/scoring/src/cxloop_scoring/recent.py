@@ -8,7 +8,7 @@ from cxloop_scoring.domain.clocks import ClockAnomaly
 from cxloop_scoring.domain.observations import Observation
 
 KEPT: Final = 16_384
-"""Documents of which at least the latest are kept, and at most twice as many: some 40 MiB. Most events of a document
+"""Documents of which at least the latest are kept, and at most twice as many: 30 to 60 MiB. Most events of a document
 come within minutes of each other, which is a few batches."""
 
 

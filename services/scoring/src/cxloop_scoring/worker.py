@@ -169,11 +169,9 @@ class ScoringHandler:
             announce()
             return
         entries = await self._entries(bookings)
-        sent = asyncio.Event()
         changes, by_hour = await _meanwhile(
-            append_ledger(connection, entries, [booking[0] for booking in bookings], self._now(), sent),
+            append_ledger(connection, entries, [booking[0] for booking in bookings], self._now()),
             lambda: _hours(entries),
-            sent,
         )
         hours, days = BUCKET_TABLES
         await stage_buckets(connection, hours, by_hour)
@@ -297,20 +295,13 @@ def _hours(entries: Iterable[Entry]) -> tuple[Changes, BucketRows]:
     return changes, changes.hours()
 
 
-async def _meanwhile(
-    writing: Coroutine[Any, Any, None], prepare: Callable[[], T], sent: asyncio.Event | None = None
-) -> T:
+async def _meanwhile(writing: Coroutine[Any, Any, None], prepare: Callable[[], T]) -> T:
     """Start writing, prepare what comes next while PostgreSQL works, and wait until it is written.
 
-    What is written by one statement is on its way once its task has run up to its first wait; what goes there and
-    back before tells by `sent`.
+    What is written by one statement is on its way once its task has run up to its first wait.
     """
     task = asyncio.create_task(writing)
     await asyncio.sleep(0)
-    if sent is not None:
-        waiting = asyncio.create_task(sent.wait())
-        await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
     try:
         return prepare()
     finally:

@@ -1,7 +1,6 @@
 """Writing a batch: documents, ledger and buckets, each in as few statements as its size allows."""
 
-import asyncio
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +9,11 @@ import msgspec
 
 from cxloop_common.processor import ProcessingError
 from cxloop_scoring.domain.buckets import BucketRows, Entry
-from cxloop_scoring.domain.dimensions import COLUMNS
 from cxloop_scoring.domain.facts import Facts, decode_facts, encode_facts
 from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
 from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.store.connection import Connection
+from cxloop_scoring.store.ledger_rows import LEDGER_COLUMNS, ledger_rows
 
 _READ_DOCUMENTS = "SELECT id, generation, facts, xmin, booked_at FROM documents WHERE id = ANY($1::text[])"
 # Rows come by COPY into tables of the session and go on by one statement: as arrays, their values would take
@@ -40,11 +39,6 @@ _MERGE_DOCUMENTS = """
         INSERT (id, shard, generation, facts, booked_at)
         VALUES (s.id, s.shard, s.generation, s.facts, s.booked_at)
 """
-_LEDGER_COLUMNS = (
-    *("document", "metric", "sign", "value", "band", "at", "customer"),
-    *COLUMNS,
-    *("more", "ticket", "recorded_at"),
-)
 
 BUCKET_TABLES = ("bucket_hour", "bucket_day")
 _COMPACTED_FROM = 4096
@@ -209,43 +203,17 @@ def _id(document: ChangedDocument) -> str:
 
 
 async def append_ledger(
-    connection: Connection,
-    entries: Iterable[Entry],
-    documents: Iterable[str],
-    recorded_at: datetime,
-    sent: asyncio.Event | None = None,
+    connection: Connection, entries: Sequence[Entry], documents: Iterable[str], recorded_at: datetime
 ) -> None:
-    """Append signed observations; `documents` names the document of each entry.
-
-    `sent` is set when all of them are on their way, and PostgreSQL has yet to write them.
-    """
-    records: list[tuple[Any, ...]] = []
-    append = records.append
-    for entry, document in zip(entries, documents, strict=True):
-        observation = entry.observation
-        append(
-            (
-                document,
-                observation.metric,
-                entry.sign,
-                observation.value,
-                observation.band,
-                instant(observation.at),
-                observation.customer,
-                *entry.resolved.columns,
-                entry.resolved.more,
-                observation.ticket,
-                recorded_at,
-            )
+    """Append signed observations; `documents` names the document of each entry."""
+    if entries:
+        rows = ledger_rows(entries, documents, recorded_at)
+        await connection.copy_to_table(
+            "ledger",
+            source=rows,  # pyright: ignore[reportArgumentType]  # its documentation allows any buffer, its types do not
+            columns=LEDGER_COLUMNS,
+            format="binary",
         )
-    if records:
-        announced = _announced(records, sent) if sent is not None else records
-        await connection.copy_records_to_table("ledger", records=announced, columns=_LEDGER_COLUMNS)
-
-
-def _announced(records: Iterable[tuple[Any, ...]], sent: asyncio.Event) -> Iterator[tuple[Any, ...]]:
-    yield from records
-    sent.set()
 
 
 async def add_to_buckets(connection: Connection, table: str, rows: BucketRows) -> None:
