@@ -198,11 +198,11 @@ def _cycles(ticket: Ticket, rules: Rules) -> list[dict[str, Any]]:
     return [
         {
             "kind": "first_response" if number < first else "next_response",
-            "since": _at(since),
-            "answered": _at(answered),
-            **_both(since, answered, ticket, rules),
+            "since": _at(cycle.since),
+            "answered": _at(cycle.answered),
+            **_both(cycle.since, cycle.answered, ticket, rules),
         }
-        for number, (since, answered) in enumerate(ticket.messages.cycles)
+        for number, cycle in enumerate(ticket.messages.cycles)
     ]
 
 
