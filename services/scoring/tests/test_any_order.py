@@ -3,6 +3,7 @@
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +29,8 @@ from cxloop_common.events import (
 from cxloop_scoring.domain.histogram import decode_histogram, duration_bin
 from cxloop_scoring.domain.rules import Clock, Hours, Rules, SlaPolicy, SlaTarget
 from cxloop_scoring.generations import rules_of
+from cxloop_scoring.store import writing
+from cxloop_scoring.store.writing import FEW
 
 START = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
 DURATIONS = {5, 6, 7, 12, 17, 30, 31, 32, 33}
@@ -276,16 +279,22 @@ async def state(worker: Any) -> dict[str, Any]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(events=event_sets, seed=st.integers(0, 2**32), largest=st.sampled_from([1, 3, 10, 1000]))
-async def test_any_order_repetition_and_cut_gives_the_same_state(
-    worker: Any, events: list[CloudEvent], seed: int, largest: int
+@given(
+    events=event_sets,
+    seed=st.integers(0, 2**32),
+    largest=st.sampled_from([1, 3, 10, 1000]),
+    few=st.sampled_from([0, 8, FEW]),
+)
+async def test_any_order_repetition_and_cut_gives_the_same_state_by_arrays_and_by_copy(
+    worker: Any, events: list[CloudEvent], seed: int, largest: int, few: int
 ) -> None:
     worker.rules = RULES
     await worker.reset()
     await worker.deliver(events)
     once = await state(worker)
     await worker.reset()
-    await worker.deliver(events, seed=seed, largest=largest)
+    with patch.object(writing, "FEW", few):
+        await worker.deliver(events, seed=seed, largest=largest)
     again = await state(worker)
     for part, expected in once.items():
         assert again[part] == expected, part

@@ -21,6 +21,7 @@ from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
 from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.scores import link_of
 from cxloop_scoring.generations import rules_of
+from cxloop_scoring.store import writing
 from cxloop_scoring.store.writing import (
     ChangedDocument,
     ConcurrentChangeError,
@@ -110,7 +111,11 @@ async def test_a_score_booked_by_other_rules_is_a_record_of_its_own(worker: Any)
     assert len({id_ for _, id_, *_ in published}) == len(published) == 2
 
 
-async def test_a_document_that_someone_else_changed_is_not_overwritten(worker: Any) -> None:
+@pytest.mark.parametrize("few", [0, writing.FEW], ids=["by copy", "by arrays"])
+async def test_a_document_that_someone_else_changed_is_not_overwritten(
+    worker: Any, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(writing, "FEW", few)
     (created, solved) = ticket(1)
     await worker.deliver([created])
     read = await read_documents(worker.connection, ["ticket:zendesk-eu:1"])

@@ -154,7 +154,7 @@ class ScoringHandler:
             merge_documents(connection, staged),
             lambda: self._bookings(changed, now, stored, booked, rules),
         )
-        for id_, encoded in staged.items():
+        for id_, encoded in staged.facts.items():
             self._recent.keep(id_, encoded, rules.generation, now[id_])
         for reason, times in surprises.items():
             self._counters.anomalies.labels(reason).inc(times)
@@ -174,9 +174,11 @@ class ScoringHandler:
             lambda: _hours(entries),
         )
         hours, days = BUCKET_TABLES
-        await stage_buckets(connection, hours, by_hour)
+        staged_hours = await stage_buckets(connection, hours, by_hour)
         # Acknowledgements have the time that the days take to arrive in.
-        by_day, _ = await _meanwhile(merge_buckets(connection, hours), lambda: (changes.days(), announce()))
+        by_day, _ = await _meanwhile(
+            merge_buckets(connection, staged_hours), lambda: (changes.days(), announce())
+        )
         await add_to_buckets(connection, days, by_day)
 
     async def _entries(self, bookings: Iterable[_Booking]) -> list[Entry]:

@@ -1,6 +1,6 @@
 """Writing a batch: documents, ledger and buckets, each in as few statements as its size allows."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +13,15 @@ from cxloop_scoring.domain.facts import Facts, decode_facts, encode_facts
 from cxloop_scoring.domain.histogram import decode_histogram, encode_histogram
 from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.store.connection import Connection
-from cxloop_scoring.store.ledger_rows import LEDGER_COLUMNS, ledger_rows
+from cxloop_scoring.store.ledger_rows import LEDGER_COLUMNS, encode_rows
 
 _READ_DOCUMENTS = "SELECT id, generation, facts, xmin, booked_at FROM documents WHERE id = ANY($1::text[])"
-# Rows come by COPY into tables of the session and go on by one statement: as arrays, their values would take
+# Many rows come by COPY into tables of the session and go on by one statement: as arrays, their values would take
 # five times as long to encode. These statements have no parameters, so that each is planned for what there is.
+# A few rows come as arrays: each of these tables, once touched, is emptied when the transaction ends, all of them
+# take 1.6 ms, and every statement more is another wait for its turn on a busy machine.
+FEW = 1_000
+"""Rows that still come as arrays."""
 _BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 """Staging tables have no statistics: joined by hash, each batch would scan the whole of what it adds to."""
 _AS_BEFORE = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT"
@@ -29,16 +33,28 @@ _STAGE_DOCUMENTS = f"""
     DELETE FROM staged_documents
 """
 _DOCUMENT_COLUMNS = ("id", "shard", "generation", "facts", "version", "booked_at")
-# The row version is compared, not the row locked: two workers meet in one document only where a ticket was
-# merged and its facts arrive by another topic.
-_MERGE_DOCUMENTS = """
-    MERGE INTO documents AS d USING staged_documents AS s ON d.id = s.id AND d.xmin = s.version
-    WHEN MATCHED THEN
-        UPDATE SET generation = s.generation, facts = s.facts, booked_at = s.booked_at
-    WHEN NOT MATCHED AND s.version IS NULL THEN
-        INSERT (id, shard, generation, facts, booked_at)
-        VALUES (s.id, s.shard, s.generation, s.facts, s.booked_at)
-"""
+
+
+def _documents(staged: str) -> str:
+    # The row version is compared, not the row locked: two workers meet in one document only where a ticket was
+    # merged and its facts arrive by another topic.
+    return f"""
+        MERGE INTO documents AS d USING {staged} ON d.id = s.id AND d.xmin = s.version
+        WHEN MATCHED THEN
+            UPDATE SET generation = s.generation, facts = s.facts, booked_at = s.booked_at
+        WHEN NOT MATCHED AND s.version IS NULL THEN
+            INSERT (id, shard, generation, facts, booked_at)
+            VALUES (s.id, s.shard, s.generation, s.facts, s.booked_at)
+    """
+
+
+_MERGE_DOCUMENTS = _documents("staged_documents AS s")
+# An array of arrays has rows of one length: times come as the text of an array.
+_MERGE_FEW_DOCUMENTS = _documents("""(
+    SELECT id, shard, generation, facts, version, booked_at::timestamptz[] AS booked_at
+    FROM unnest($1::text[], $2::int2[], $3::int4[], $4::bytea[], $5::xid[], $6::text[])
+        AS u (id, shard, generation, facts, version, booked_at)
+) AS s""")
 
 BUCKET_TABLES = ("bucket_hour", "bucket_day")
 _COMPACTED_FROM = 4096
@@ -70,6 +86,18 @@ def _stage(table: str) -> str:
     """
 
 
+def _counted_few(table: str) -> str:
+    return f"""
+        INSERT INTO {table} AS b (metric, dimension, at, value, shard, n, sum, squares, low, middle, high)
+        SELECT {_KEY}, s.n, s.sum, s.squares, s.low, s.middle, s.high
+        FROM unnest(
+            $1::int4[], $2::int8[], $3::int2[], $4::int4[], $5::int8[], $6::int8[], $7::int4[], $8::int4[], $9::int4[]
+        ) AS s ({", ".join(_COUNTED_COLUMNS)})
+        {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum, squares = b.squares + excluded.squares,
+            low = b.low + excluded.low, middle = b.middle + excluded.middle, high = b.high + excluded.high
+    """
+
+
 def _counted(table: str) -> str:
     # MERGE costs less than INSERT ... ON CONFLICT, and a third less write-ahead log, for it locks no rows first.
     return f"""
@@ -86,19 +114,30 @@ def _counted(table: str) -> str:
     """
 
 
-def _timed(table: str) -> str:
+def _timed(table: str, staged: str) -> str:
     # Histograms are appended, not read and added up: pairs of one bin add up when they are read.
     return f"""
-        WITH written AS (
-            INSERT INTO {table} AS b
-                (metric, dimension, at, value, shard, n, sum, squares, low, middle, high, histogram)
-            SELECT {_KEY}, s.n, s.sum, 0, 0, 0, 0, s.histogram FROM staged_{table}_timed AS s
-            {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum,
-                histogram = b.histogram || excluded.histogram
-            RETURNING metric, dimension, at, value, shard, histogram
-        )
-        INSERT INTO long_{table} SELECT * FROM written WHERE octet_length(histogram) > {_COMPACTED_FROM}
+        INSERT INTO {table} AS b
+            (metric, dimension, at, value, shard, n, sum, squares, low, middle, high, histogram)
+        SELECT {_KEY}, s.n, s.sum, 0, 0, 0, 0, s.histogram FROM {staged}
+        {_CONFLICT} n = b.n + excluded.n, sum = b.sum + excluded.sum,
+            histogram = b.histogram || excluded.histogram
+        RETURNING metric, dimension, at, value, shard, histogram
     """
+
+
+_LENGTHY = f"SELECT * FROM written WHERE octet_length(histogram) > {_COMPACTED_FROM}"
+
+
+def _timed_many(table: str) -> str:
+    written = _timed(table, f"staged_{table}_timed AS s")
+    return f"WITH written AS ({written}) INSERT INTO long_{table} {_LENGTHY}"
+
+
+def _timed_few(table: str) -> str:
+    columns = ", ".join(_TIMED_COLUMNS)
+    arrays = "$1::int4[], $2::int8[], $3::int2[], $4::int4[], $5::int8[], $6::bytea[]"
+    return f"WITH written AS ({_timed(table, f'unnest({arrays}) AS s ({columns})')}) {_LENGTHY}"
 
 
 def _compact(table: str) -> str:
@@ -112,8 +151,12 @@ def _compact(table: str) -> str:
 
 
 _STAGE = {table: _stage(table) for table in BUCKET_TABLES}
-_MERGE = {table: f"{_BY_INDEX}; {_counted(table)}; {_timed(table)}; {_AS_BEFORE}" for table in BUCKET_TABLES}
+_MERGE = {
+    table: f"{_BY_INDEX}; {_counted(table)}; {_timed_many(table)}; {_AS_BEFORE}" for table in BUCKET_TABLES
+}
 _LONG = {table: f"SELECT * FROM long_{table}" for table in BUCKET_TABLES}
+_COUNTED_FEW = {table: _counted_few(table) for table in BUCKET_TABLES}
+_TIMED_FEW = {table: _timed_few(table) for table in BUCKET_TABLES}
 _COMPACT = {table: _compact(table) for table in BUCKET_TABLES}
 
 
@@ -146,6 +189,23 @@ class ChangedDocument(msgspec.Struct, frozen=True, gc=False):
     """Its facts as they are written, where somebody has encoded them already."""
 
 
+class StagedDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Documents on their way."""
+
+    facts: dict[str, bytes]
+    """The facts of each as they will be read."""
+    few: list[list[Any]] | None
+    """Their columns, where they are few; else they are in the staging table."""
+
+
+class StagedBuckets(msgspec.Struct, frozen=True, gc=False):
+    """Differences on their way."""
+
+    table: str
+    few: BucketRows | None
+    """The rows, where they are few; else they are in the staging tables."""
+
+
 async def read_documents(connection: Connection, ids: Sequence[str]) -> dict[str, StoredDocument]:
     """Read documents by id; absent ones are left out."""
     rows = await connection.fetch(_READ_DOCUMENTS, ids)
@@ -166,8 +226,8 @@ async def write_documents(
 
 async def stage_documents(
     connection: Connection, changed: Iterable[ChangedDocument], generation: int
-) -> dict[str, bytes]:
-    """Bring documents as far as the staging table; give the facts of each as they will be read."""
+) -> StagedDocuments:
+    """Bring documents as far as the staging table, or have them ready where they are few."""
     # Sorted, so that neighbours in the index are written one after the other.
     records = [
         (
@@ -180,21 +240,29 @@ async def stage_documents(
         )
         for document in sorted(changed, key=_id)
     ]
-    if records:
-        await connection.execute(_STAGE_DOCUMENTS)
-        await connection.copy_records_to_table("staged_documents", records=records, columns=_DOCUMENT_COLUMNS)
-    return {record[0]: record[3] for record in records}
+    facts = {record[0]: record[3] for record in records}
+    if len(records) <= FEW:
+        few = _columns(records)
+        if few:
+            few[-1] = [times and "{" + ",".join(at.isoformat() for at in times) + "}" for times in few[-1]]
+        return StagedDocuments(facts, few)
+    await connection.execute(_STAGE_DOCUMENTS)
+    await connection.copy_records_to_table("staged_documents", records=records, columns=_DOCUMENT_COLUMNS)
+    return StagedDocuments(facts, None)
 
 
-async def merge_documents(connection: Connection, staged: Collection[str]) -> None:
-    """Write what is staged: these documents. Raises ConcurrentChangeError as `write_documents` does."""
-    if not staged:
+async def merge_documents(connection: Connection, staged: StagedDocuments) -> None:
+    """Write what is staged. Raises ConcurrentChangeError as `write_documents` does."""
+    if not staged.facts:
         return
     try:
-        done = await connection.execute(_MERGE_DOCUMENTS)
+        if staged.few is None:
+            done = await connection.execute(_MERGE_DOCUMENTS)
+        else:
+            done = await connection.execute(_MERGE_FEW_DOCUMENTS, *staged.few)
     except asyncpg.UniqueViolationError as error:
         raise ConcurrentChangeError("another worker began a document of this batch") from error
-    if int(done.rpartition(" ")[2]) != len(staged):
+    if int(done.rpartition(" ")[2]) != len(staged.facts):
         raise ConcurrentChangeError("another worker changed a document of this batch")
 
 
@@ -207,7 +275,7 @@ async def append_ledger(
 ) -> None:
     """Append signed observations; `documents` names the document of each entry."""
     if entries:
-        rows = ledger_rows(entries, documents, recorded_at)
+        rows = encode_rows(entries, documents, recorded_at)
         await connection.copy_to_table(
             "ledger",
             source=rows,  # pyright: ignore[reportArgumentType]  # its documentation allows any buffer, its types do not
@@ -221,23 +289,33 @@ async def add_to_buckets(connection: Connection, table: str, rows: BucketRows) -
 
     Nobody else writes rows of the same shard meanwhile: the batch holds the lock of the shard's offset.
     """
-    await stage_buckets(connection, table, rows)
-    await merge_buckets(connection, table)
+    await merge_buckets(connection, await stage_buckets(connection, table, rows))
 
 
-async def stage_buckets(connection: Connection, table: str, rows: BucketRows) -> None:
-    """Bring differences as far as the staging tables."""
+async def stage_buckets(connection: Connection, table: str, rows: BucketRows) -> StagedBuckets:
+    """Bring differences as far as the staging tables, or have them ready where they are few."""
+    if len(rows.counted) + len(rows.timed) <= FEW:
+        return StagedBuckets(table, rows)
     await connection.execute(_STAGE[table])
     await connection.copy_records_to_table(f"staged_{table}", records=rows.counted, columns=_COUNTED_COLUMNS)
     await connection.copy_records_to_table(
         f"staged_{table}_timed", records=rows.timed, columns=_TIMED_COLUMNS
     )
+    return StagedBuckets(table, None)
 
 
-async def merge_buckets(connection: Connection, table: str) -> None:
+async def merge_buckets(connection: Connection, staged: StagedBuckets) -> None:
     """Add what is staged to the buckets."""
-    await connection.execute(_MERGE[table])
-    if long := await connection.fetch(_LONG[table]):
+    table, few, long = staged.table, staged.few, []
+    if few is None:
+        await connection.execute(_MERGE[table])
+        long = await connection.fetch(_LONG[table])
+    else:
+        if few.counted:
+            await connection.execute(_COUNTED_FEW[table], *_columns(few.counted))
+        if few.timed:
+            long = await connection.fetch(_TIMED_FEW[table], *_columns(few.timed))
+    if long:
         shorter = [(*row[:5], encode_histogram(decode_histogram(row[5]))) for row in long]
         # Half of it gone pays for the rewrite; what has that many bins stays as it is until then.
         worth = [short for short, row in zip(shorter, long, strict=True) if 2 * len(short[5]) <= len(row[5])]
