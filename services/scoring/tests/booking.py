@@ -18,7 +18,7 @@ from cxloop_scoring.domain.questions import Filter, Question
 from cxloop_scoring.domain.rules import DEFAULT_RULES, Rules
 from cxloop_scoring.domain.windows import Span
 from cxloop_scoring.store.identities import remember_owners
-from cxloop_scoring.store.joined import Joined
+from cxloop_scoring.store.joined import joined_answers
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 NOW = NOON + timedelta(days=60)
@@ -167,7 +167,8 @@ class Ledger:
             as_of=as_of,
         )
         async with self.connection.transaction(isolation="repeatable_read", readonly=True):
-            return await Joined().answers(self.connection, question, rules, now)
+            (found,) = await joined_answers(self.connection, [question], rules, now)
+            return found
 
     async def ask(self, name: str, *windows: tuple[float, float], **more: Any) -> tuple[int, float | None]:
         """Give n and value of the first span."""

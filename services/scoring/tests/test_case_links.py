@@ -11,7 +11,7 @@ from cxloop_scoring.domain.metrics import CATALOGUE
 from cxloop_scoring.domain.questions import Question
 from cxloop_scoring.domain.rules import DEFAULT_RULES
 from cxloop_scoring.domain.windows import Span
-from cxloop_scoring.store.joined import Joined
+from cxloop_scoring.store.joined import joined_answers
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 WINDOW = (Span(microseconds(NOON - timedelta(days=1)), microseconds(NOON + timedelta(days=1))),)
@@ -28,7 +28,9 @@ async def cases_known(worker: Any, as_of: datetime | None = None) -> int:
     """Count the cases that nobody supersedes."""
     question = Question(CATALOGUE["closed_loop_rate"], WINDOW, as_of=as_of)
     async with worker.connection.transaction():
-        found = await Joined().answers(worker.connection, question, DEFAULT_RULES, NOON + timedelta(days=1))
+        (found,) = await joined_answers(
+            worker.connection, [question], DEFAULT_RULES, NOON + timedelta(days=1)
+        )
     return found[0, None].n if found else 0
 
 

@@ -12,7 +12,7 @@ from cxloop_scoring.domain.metrics import CATALOGUE, MetricNumber, Plan
 from cxloop_scoring.domain.questions import Question
 from cxloop_scoring.domain.rules import Costs, Rules
 from cxloop_scoring.domain.windows import Span
-from cxloop_scoring.store.joined import Joined
+from cxloop_scoring.store.joined import joined_answers
 
 from .booking import (
     CONTACT,
@@ -402,6 +402,6 @@ async def test_metrics_that_share_what_they_read_answer_as_each_does_alone(respo
     names = ("closed_loop_rate", "recovery_rate", "recovery_lift", "revenue_at_risk")
     questions = [Question(CATALOGUE[name], spans) for name in names]
     async with respondents.connection.transaction(isolation="repeatable_read", readonly=True):
-        together = await Joined().all_answers(respondents.connection, questions, EUR, NOW)
+        together = await joined_answers(respondents.connection, questions, EUR, NOW)
     assert together == [await respondents.answers(name, rules=EUR) for name in names]
     assert [found[0, None].n for found in together] == [2, 1, 1, 1]

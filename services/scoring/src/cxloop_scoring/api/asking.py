@@ -19,7 +19,6 @@ from cxloop_scoring.api.parameters import (
 from cxloop_scoring.domain.answers import Answer, Sums, answer, largest_groups, shown
 from cxloop_scoring.domain.comparing import Difference, compare, compare_many
 from cxloop_scoring.domain.dimensions import OTHER
-from cxloop_scoring.domain.instants import microseconds
 from cxloop_scoring.domain.metrics import Family, Metric, Plan
 from cxloop_scoring.domain.questions import Filter, Question
 from cxloop_scoring.domain.rules import Rules
@@ -27,15 +26,13 @@ from cxloop_scoring.domain.statistics import Status
 from cxloop_scoring.domain.windows import Span
 from cxloop_scoring.store import meeting
 from cxloop_scoring.store.explaining import Explanations
-from cxloop_scoring.store.joined import Joined
+from cxloop_scoring.store.joined import joined_answers
 from cxloop_scoring.store.questions import (
     GroupSums,
     Questions,
     SlowQuestionError,
     Snapshot,
     UnknownDimensionError,
-    dimension_numbers,
-    value_ids,
 )
 
 Groups = dict[str | None, Sums]
@@ -68,7 +65,6 @@ class ScoringApi:
         self.now = now
         self.limits = limits
         self.rules = rules
-        self._joined = Joined()
 
     def asked(self, shared: SharedParameters) -> Asked:
         """Read the shared parameters. Raises Problem 400 saying what is possible."""
@@ -110,7 +106,8 @@ class ScoringApi:
     async def _of_joined(
         self, snapshot: Snapshot, question: Question
     ) -> Mapping[tuple[int, str | None], Answer]:
-        return await self._joined.answers(snapshot.connection, question, self.rules(), self.now())
+        (found,) = await joined_answers(snapshot.connection, [question], self.rules(), self.now())
+        return found
 
     async def answers(
         self, snapshot: Snapshot, question: Question, *, unsuppress: bool
@@ -133,14 +130,7 @@ class ScoringApi:
 
     async def rows_that_meet(self, snapshot: Snapshot, question: Question) -> meeting.Asked | None:
         """Prepare to read rows of several documents; None where a filter's value was never seen."""
-        numbers = await dimension_numbers(snapshot.connection, question.dimensions)
-        ids = await value_ids(snapshot.connection, question.where, numbers)
-        if ids is None:
-            return None
-        moment = question.known_until or self.now()
-        return meeting.Asked(
-            snapshot.connection, question, question.spans, ids, numbers, microseconds(moment)
-        )
+        return await meeting.asked_of(snapshot.connection, [question], self.rules(), self.now())
 
     async def scorecard(
         self, snapshot: Snapshot, metrics: Sequence[Metric], asked: Asked
@@ -153,7 +143,7 @@ class ScoringApi:
             for metric, sums in zip(summed, found, strict=True)
         }
         meeting_ones = [metric for metric in metrics if metric.plan is Plan.JOINED]
-        joined = await self._joined.all_answers(
+        joined = await joined_answers(
             snapshot.connection,
             [asked.question(metric) for metric in meeting_ones],
             self.rules(),

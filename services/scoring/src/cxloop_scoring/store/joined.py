@@ -34,34 +34,24 @@ _PLANS: Final[Mapping[str, tuple[_Count, Evaluate]]] = {
 }
 
 
-class Joined:
-    """Answers the metrics of the plan `JOINED`."""
+async def joined_answers(
+    connection: Connection, questions: Sequence[Question], rules: Rules, now: datetime
+) -> list[dict[Cell, Answer]]:
+    """Answer questions that differ in nothing but their metric, by number of the span and group.
 
-    async def answers(
-        self, connection: Connection, question: Question, rules: Rules, now: datetime
-    ) -> dict[Cell, Answer]:
-        """Answer a question by number of the span and group; nothing is withheld.
-
-        Runs in the caller's transaction, which gives all statements one snapshot. Spans and groups of which
-        nothing is known are left out. Raises UnknownDimensionError.
-        """
-        (found,) = await self.all_answers(connection, [question], rules, now)
-        return found
-
-    async def all_answers(
-        self, connection: Connection, questions: Sequence[Question], rules: Rules, now: datetime
-    ) -> list[dict[Cell, Answer]]:
-        """Answer several questions that differ in nothing but their metric; what two of them need is read once."""
-        asked = await asked_of(connection, questions, rules, now) if questions else None
-        if asked is None:
-            return [{} for _ in questions]
-        await plan_for_many(connection)
-        found: list[dict[Cell, Answer]] = []
-        for question in questions:
-            count, evaluate = _PLANS[question.metric.name]
-            tallies = largest(await _named(asked, await asked.once(count)))
-            found.append({cell: evaluate(tally) for cell, tally in tallies.items()})
-        return found
+    What two of them need is read once. Nothing is withheld; spans and groups of which nothing is known are left
+    out. Runs in the caller's transaction, which gives all statements one snapshot. Raises UnknownDimensionError.
+    """
+    asked = await asked_of(connection, questions, rules, now) if questions else None
+    if asked is None:
+        return [{} for _ in questions]
+    await plan_for_many(connection)
+    found: list[dict[Cell, Answer]] = []
+    for question in questions:
+        count, evaluate = _PLANS[question.metric.name]
+        tallies = largest(await _named(asked, await asked.once(count)))
+        found.append({cell: evaluate(tally) for cell, tally in tallies.items()})
+    return found
 
 
 async def _named(asked: Asked, raw: RawTallies) -> dict[Cell, Tally]:

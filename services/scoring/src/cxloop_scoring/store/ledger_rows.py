@@ -4,7 +4,7 @@ asyncpg takes 1.5 us for a row, 1.0 of them for its two times. Rows of one batch
 encoded once here. Source of the format: PostgreSQL's documentation of COPY, "Binary Format".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from struct import Struct
 from typing import Final
@@ -37,12 +37,12 @@ _ARRAY: Final = Struct(">iiiiii")
 the number of the first."""
 
 
-def ledger_rows(entries: Iterable[Entry], documents: Iterable[str], recorded_at: datetime) -> bytearray:
+def encode_rows(entries: Sequence[Entry], documents: Iterable[str], recorded_at: datetime) -> bytearray:
     """Encode signed observations; `documents` names the document of each entry."""
     columns = len(LEDGER_COLUMNS)
     recorded = _INT8.pack(8, microseconds(recorded_at) - _EPOCH)
     bands = {None: _NULL} | {band: _INT2.pack(2, band) for band in range(3)}
-    endings: dict[int, bytes] = {}  # by identity, for entries of one batch share what was resolved once
+    endings: dict[int, bytes] = {}  # by identity: the entries share what was resolved once, and keep it alive
     parts = [_SIGNATURE]
     for entry, name in zip(entries, documents, strict=True):
         observation, resolved = entry.observation, entry.resolved
