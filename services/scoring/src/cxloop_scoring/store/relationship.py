@@ -1,7 +1,7 @@
 """The latest score of each customer, counted by band, quickly enough for a million responses.
 
-What the general way costs is told in the design: it sorts every response by customer. Here the latest one of an
-identifier is a maximum, found while the index is read, and customers are joined to the few that are left.
+What the general way costs is told in the design: it sorts every response by customer. Here the latest one of a
+customer is a maximum, found while the index is read.
 """
 
 from dataclasses import dataclass
@@ -55,29 +55,23 @@ def _statement(pieces: Pieces) -> str:
         )
     """
     owner, join = canonical("l", pieces.as_of)
-    # The latest time in each band, of an identifier and then of a customer: the latest of the three is the latest
-    # score. Where two of them are equal, the document would have to decide. What was never withdrawn needs no
-    # adding up.
-    of_rows = ", ".join(
+    # The latest time in each band: the latest of the three is the latest score. Where two of them are equal, the
+    # document would have to decide. What was never withdrawn needs no adding up.
+    latest = ", ".join(
         f"max(l.at) FILTER (WHERE l.band = {band}) AS {name}" for band, name in enumerate(_BANDS)
     )
-    of_customers = ", ".join(f"max({name}) AS {name}" for name in _BANDS)
     return f"""
         SELECT metric, place, grouped, count(*), count(*) FILTER (WHERE low = latest),
             count(*) FILTER (WHERE middle = latest), count(*) FILTER (WHERE high = latest)
         FROM (
             SELECT *, greatest(low, middle, high) AS latest FROM (
-                SELECT metric, place, grouped, {owner} AS owner, {of_customers} FROM (
-                    SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer, {of_rows}
+                SELECT metric, place, grouped, {owner} AS owner, {latest} FROM (
+                    SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer, l.at, l.band
                     {rows} AND l.sign > 0 AND NOT {corrected}
-                    GROUP BY 1, 2, 3, 4
                     UNION ALL
-                    SELECT l.metric, l.place, l.grouped, l.customer, {of_rows} FROM (
-                        SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer, l.at, l.band
-                        {rows} AND {corrected}
-                        GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(l.sign) > 0
-                    ) AS l
-                    GROUP BY 1, 2, 3, 4
+                    SELECT l.metric, s.place, {pieces.group} AS grouped, l.customer, l.at, l.band
+                    {rows} AND {corrected}
+                    GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(l.sign) > 0
                 ) AS l {join}
                 GROUP BY metric, place, grouped, owner
             ) AS customers
