@@ -177,6 +177,10 @@ class Player:
             headers=headers,
         )
         answer = await self._answer("ingest", request)
+        if answer.status_code != 202:  # noqa: PLR2004  # Accepted
+            raise DemoError(
+                f"ingest answered a webhook of {webhook.source} with {answer.status_code}, not 202"
+            )
         return str(answer.json()["delivery_id"])
 
     async def behind(self) -> int:
@@ -237,6 +241,7 @@ class Player:
         """Ask, and again while the service is away, as every sender does. Raises DemoError."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
+            away = True
             try:
                 answer = await self._client.send(request)
             except httpx.TransportError as error:
@@ -245,9 +250,8 @@ class Player:
                 if answer.is_success:
                     return answer
                 said = f"{answer.status_code}: {answer.text[:300]}"
-                if not answer.is_server_error:
-                    raise DemoError(f"{service} answered {request.url.path} with {said}")
-            if time.monotonic() > deadline:
+                away = answer.is_server_error
+            if not away or time.monotonic() > deadline:
                 raise DemoError(f"{service} answered {request.url.path} with {said}")
             await asyncio.sleep(ASK_AGAIN_EVERY_S)
 
