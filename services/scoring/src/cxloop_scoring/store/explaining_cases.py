@@ -34,7 +34,7 @@ _TRIGGER, _SUPERSEDED = 0, 1
 async def _links(met: MetRows, kind: int, column: str, documents: Collection[str]) -> list[tuple[str, str]]:
     """Read pairs of subject and case document whose `column` is one of `documents`."""
     parameters = Parameters([kind, sorted(set(documents))])
-    known = in_force("t", None if met.as_of is None else parameters.add(met.as_of))
+    known = in_force("t", parameters.moment(met.as_of))
     rows = await met.connection.fetch(
         f"""
         SELECT DISTINCT t.subject, t.case_document FROM case_links AS t

@@ -19,7 +19,7 @@ from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.identities import canonical
 from cxloop_scoring.store.questions import dimension_numbers, value_ids
 from cxloop_scoring.store.relationship import WORK_MEM
-from cxloop_scoring.store.sums import Parameters, filters, grouping, of_span
+from cxloop_scoring.store.sums import Parameters, filters, grouping, known, of_span
 
 _Read = TypeVar("_Read")
 
@@ -73,13 +73,11 @@ class Asked:
 
     def known(self, parameters: Parameters, row: str = "l") -> str:
         """Write the condition that leaves out what was recorded after `as_of`."""
-        as_of = self.question.as_of
-        return "" if as_of is None else f" AND {row}.recorded_at <= {parameters.add(as_of)}::timestamptz"
+        return known(self.question.as_of, parameters, row)
 
     def owner(self, parameters: Parameters) -> tuple[str, str]:
         """Write the customer of a ledger row, and the join that finds it."""
-        as_of = self.question.as_of
-        return canonical("l", None if as_of is None else parameters.add(as_of))
+        return canonical("l", parameters.moment(self.question.as_of))
 
     def filters(self, parameters: Parameters) -> str:
         """Write the conditions of `where`, and that a row belongs to a group where one is asked for."""

@@ -173,8 +173,7 @@ async def money_at_risk(asked: Asked) -> RawTallies:
 
 def _linked(asked: Asked, parameters: Parameters, row: str) -> str:
     """Write the condition on a row of `case_links` that it is in force, or was at `as_of`."""
-    as_of = asked.question.as_of
-    return in_force(row, None if as_of is None else parameters.add(as_of))
+    return in_force(row, parameters.moment(asked.question.as_of))
 
 
 def _triggers(asked: Asked, parameters: Parameters) -> str:
@@ -309,12 +308,11 @@ def _next_scores(asked: Asked, parameters: Parameters, metrics: Sequence[int], l
     from the last to the first: a mark has seen as many scores as come after it, and the last of those is its
     next. So a customer with thousands of both costs what they are, not their product.
     """
-    as_of = asked.question.as_of
     net = asked.net_rows(parameters, metrics, ("band",), later, "AND l.customer IS NOT NULL")
     return f"""
         wanted AS MATERIALIZED (SELECT DISTINCT owner FROM marks),
         identifiers AS MATERIALIZED (
-            {identifiers_of("wanted", None if as_of is None else parameters.add(as_of))}
+            {identifiers_of("wanted", parameters.moment(asked.question.as_of))}
         ),
         walked AS (
             SELECT i.owner, net.metric, net.at, net.document, net.band, NULL::int8 AS mark
@@ -351,7 +349,6 @@ async def _money(asked: Asked, customers: Mapping[tuple[int, int], set[int]]) ->
     if not pairs or unit is None:
         return {}
     parameters = Parameters()
-    as_of = asked.question.as_of
     places = parameters.add([place for place, _ in pairs])
     holders = parameters.add([customer for _, customer in pairs])
     since = parameters.add([instant(max(BEGINNING, asked.spans[place].until - YEAR)) for place, _ in pairs])
@@ -368,7 +365,7 @@ async def _money(asked: Asked, customers: Mapping[tuple[int, int], set[int]]) ->
         ),
         wanted AS MATERIALIZED (SELECT DISTINCT owner FROM w),
         identifiers AS MATERIALIZED (
-            {identifiers_of("wanted", None if as_of is None else parameters.add(as_of))}
+            {identifiers_of("wanted", parameters.moment(asked.question.as_of))}
         )
         SELECT w.place, w.owner, sum(l.sign * l.value)::int8
         FROM ledger AS l JOIN identifiers AS i ON i.identifier = l.customer

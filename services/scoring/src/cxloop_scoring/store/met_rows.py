@@ -10,7 +10,7 @@ from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store.connection import Connection
 from cxloop_scoring.store.held import facts_of
 from cxloop_scoring.store.identities import canonical, identifiers_of
-from cxloop_scoring.store.sums import Parameters, Reading, conditions
+from cxloop_scoring.store.sums import Parameters, Reading, conditions, known
 
 _ROW = "l.at, l.document, l.metric, l.value, l.band, l.customer, l.contact_type, l.survey, l.source"
 
@@ -28,21 +28,12 @@ class MetRows:
         """The moment whose knowledge counts; None for now."""
         return self.reading.question.as_of
 
-    def _known_at(self, parameters: Parameters) -> str | None:
-        return None if self.as_of is None else parameters.add(self.as_of)
-
-    def known(self, parameters: Parameters) -> str:
-        """Write the condition that leaves out ledger rows which were recorded after `as_of`."""
-        if self.as_of is None:
-            return ""
-        return f" AND l.recorded_at <= {parameters.add(self.as_of)}::timestamptz"
-
     async def owners(self, identifiers: Iterable[int | None]) -> dict[int, int]:
         """Give the customer of each identifier; those of earlier calls are known."""
         new = {one for one in identifiers if one is not None} - self._owners.keys()
         if new:
             parameters = Parameters([sorted(new)])
-            owner, join = canonical("l", self._known_at(parameters))
+            owner, join = canonical("l", parameters.moment(self.as_of))
             rows = await self.connection.fetch(
                 f"SELECT l.customer, {owner} FROM unnest($1::int8[]) AS l (customer) {join}",
                 *parameters.values,
@@ -58,7 +49,7 @@ class MetRows:
         rows = await self.connection.fetch(
             f"""
             WITH wanted AS MATERIALIZED (SELECT unnest($1::int8[]) AS owner)
-            {identifiers_of("wanted", self._known_at(parameters))}
+            {identifiers_of("wanted", parameters.moment(self.as_of))}
             """,
             *parameters.values,
         )
@@ -90,7 +81,7 @@ class MetRows:
             *(numbers, since, until, identifiers),
         )
         parameters = Parameters([numbers, sorted(row[0] for row in times), identifiers])
-        where = conditions(self.reading, parameters) if filtered else self.known(parameters)
+        where = conditions(self.reading, parameters) if filtered else known(self.as_of, parameters)
         return await self._net(f"l.customer = ANY($3::int8[]) {where}", parameters)
 
     async def of_documents(self, documents: Collection[str], metrics: Sequence[int]) -> list[MetRow]:
@@ -110,7 +101,7 @@ class MetRows:
                 sorted(set(documents)),
             ]
         )
-        return await self._net(f"l.document = ANY($3::text[]) {self.known(parameters)}", parameters)
+        return await self._net(f"l.document = ANY($3::text[]) {known(self.as_of, parameters)}", parameters)
 
     async def _net(self, condition: str, parameters: Parameters) -> list[MetRow]:
         rows = await self.connection.fetch(

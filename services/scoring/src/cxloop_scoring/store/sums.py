@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from cxloop_scoring.domain.answers import Sums
@@ -32,6 +33,10 @@ class Parameters:
         """Add a value and give its placeholder."""
         self.values.append(value)
         return f"${len(self.values)}"
+
+    def moment(self, as_of: datetime | None) -> str | None:
+        """Add the time whose knowledge counts and give its placeholder; None for now."""
+        return None if as_of is None else self.add(as_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,6 @@ async def _latest_bands(
     places, since, until = _spans_of(spans)
     parameters = Parameters([places, [instant(at) for at in since], [instant(at) for at in until]])
     group, join = grouping(reading.question.by, reading.dimensions, parameters)
-    as_of = reading.question.as_of
     pieces = Pieces(
         spans="unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) AS s (place, since, until)",
         group=group,
@@ -184,7 +188,7 @@ async def _latest_bands(
         conditions=conditions(reading, parameters),
         since=parameters.add(instant(min(since))),
         until=parameters.add(instant(max(until))),
-        as_of=None if as_of is None else parameters.add(as_of),
+        as_of=parameters.moment(reading.question.as_of),
     )
     return await latest_bands(connection, pieces, parameters.values)
 
@@ -200,6 +204,11 @@ def conditions(reading: Reading, parameters: Parameters) -> str:
             last = parameters.add(reading.up_to_document)
             written += f" AND (l.recorded_at < {as_of}::timestamptz OR l.document <= {last}::text)"
     return written
+
+
+def known(as_of: datetime | None, parameters: Parameters, row: str = "l") -> str:
+    """Write the condition that leaves out ledger rows which were recorded after `as_of`."""
+    return "" if as_of is None else f" AND {row}.recorded_at <= {parameters.add(as_of)}::timestamptz"
 
 
 def filters(where: Sequence[Filter], ids: Sequence[int], parameters: Parameters) -> str:
@@ -254,7 +263,7 @@ def ledger_rows(reading: Reading, parameters: Parameters, columns: Sequence[str]
     owner, owners = "", ""
     if latest:
         as_of = reading.question.as_of
-        name, owners = canonical("l", None if as_of is None else parameters.add(as_of))
+        name, owners = canonical("l", parameters.moment(as_of))
         owner = f"{name} AS owner, "
     rows = f"""
         SELECT l.metric, s.place, {group} AS grouped, {owner}{", ".join(f"l.{name}" for name in wanted)}, l.sign
