@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cxloop_scoring.domain.cases import LinkKind
 from cxloop_scoring.domain.instants import instant, microseconds
 from cxloop_scoring.domain.joined.verdicts import (
     Met,
@@ -27,13 +28,13 @@ from cxloop_scoring.store.sums import Parameters, conditions
 _OPENED: Final = int(MetricNumber.CASE_OPENED)
 _CLOSED: Final = int(MetricNumber.CASE_CLOSED)
 _MILLISECOND_US: Final = 1000
-_TRIGGER, _SUPERSEDED = 0, 1
-"""Kinds of links."""
 
 
-async def _links(met: MetRows, kind: int, column: str, documents: Collection[str]) -> list[tuple[str, str]]:
+async def _links(
+    met: MetRows, kind: LinkKind, column: str, documents: Collection[str]
+) -> list[tuple[str, str]]:
     """Read pairs of subject and case document whose `column` is one of `documents`."""
-    parameters = Parameters([kind, sorted(set(documents))])
+    parameters = Parameters([int(kind), sorted(set(documents))])
     known = in_force("t", parameters.moment(met.as_of))
     rows = await met.connection.fetch(
         f"""
@@ -47,7 +48,7 @@ async def _links(met: MetRows, kind: int, column: str, documents: Collection[str
 
 async def _superseded(met: MetRows, cases: Collection[str]) -> dict[str, Verdict]:
     """Give a verdict on each case that another one stands for: it counts nowhere."""
-    pairs = await _links(met, _SUPERSEDED, "subject", cases)
+    pairs = await _links(met, LinkKind.SUPERSEDED, "subject", cases)
     opened = {row.document: row for row in await met.of_documents([heir for _, heir in pairs], (_OPENED,))}
     found: dict[str, Verdict] = {}
     for case, heir in pairs:
@@ -58,7 +59,7 @@ async def _superseded(met: MetRows, cases: Collection[str]) -> dict[str, Verdict
 
 async def _trigger_scores(met: MetRows, cases: Collection[str]) -> dict[str, list[MetRow]]:
     """Give the scores in force that raised cases, where their customer is known."""
-    pairs = await _links(met, _TRIGGER, "case_document", cases)
+    pairs = await _links(met, LinkKind.TRIGGER, "case_document", cases)
     scores = {
         row.document: row
         for row in await met.of_documents({score for score, _ in pairs}, SCORES)
@@ -138,7 +139,7 @@ async def lifted_scores(met: MetRows, span: Span, rows: Sequence[MetRow]) -> lis
 
 async def _contacts(met: MetRows, scores: Collection[str]) -> dict[str, Met]:
     """Give the first contact with the customer in a case of each score."""
-    pairs = await _links(met, _TRIGGER, "subject", scores)
+    pairs = await _links(met, LinkKind.TRIGGER, "subject", scores)
     superseded = await _superseded(met, {case for _, case in pairs})
     cases = {case for _, case in pairs} - superseded.keys()
     contacted = {

@@ -17,6 +17,7 @@ from cxloop_scoring.store.listing import ListedRow, Narrowing, Position, Rows, i
 from cxloop_scoring.store.meeting import SCORES
 from cxloop_scoring.store.met_rows import MetRows
 from cxloop_scoring.store.sums import Parameters
+from cxloop_scoring.store.words import declared_value
 
 MEETING: Final[Mapping[str, tuple[MetricNumber, ...]]] = {
     "first_contact_resolution": (MetricNumber.FIRST_RESOLUTION_TIME, MetricNumber.FIRST_CONTACT_RESOLUTION),
@@ -120,22 +121,11 @@ class Joined:
         met = await self.met.met(listed_fields(row) for row in rows)
         if self.risk is None:
             return await _JUDGES[self._name](self.met, self.span, met)
-        unit = await self._unit()
+        unit = await declared_value(self.met.connection, "currency", self.currency)
         return [
             amount_at_risk(one, self.risk, counted=unit in row.more)
             for row, one in zip(rows, met, strict=True)
         ]
-
-    async def _unit(self) -> int | None:
-        """Give the value id of the configured currency; None where nothing was ever filed under it."""
-        unit: int | None = await self.met.connection.fetchval(
-            """
-            SELECT v.id FROM dimension_values AS v JOIN dimensions AS d ON d.id = v.dimension
-            WHERE d.name = 'currency' AND v.value = $1
-            """,
-            self.currency,
-        )
-        return unit
 
 
 def listed_fields(row: ListedRow) -> dict[str, object]:

@@ -24,6 +24,7 @@ from cxloop_scoring.store.held import facts_of
 from cxloop_scoring.store.identities import identifiers_of
 from cxloop_scoring.store.meeting import FAR, SCORES, Asked
 from cxloop_scoring.store.sums import Parameters
+from cxloop_scoring.store.words import declared_value
 
 _OPENED: Final = int(MetricNumber.CASE_OPENED)
 _CLOSED: Final = int(MetricNumber.CASE_CLOSED)
@@ -339,13 +340,7 @@ def _next_scores(asked: Asked, parameters: Parameters, metrics: Sequence[int], l
 async def _money(asked: Asked, customers: Mapping[tuple[int, int], set[int]]) -> dict[tuple[int, int], int]:
     """Add up what customers were worth in the year before the end of each span, in hundredths of the currency."""
     pairs = sorted({(place, customer) for (place, _), found in customers.items() for customer in found})
-    unit = await asked.connection.fetchval(
-        """
-        SELECT v.id FROM dimension_values AS v JOIN dimensions AS d ON d.id = v.dimension
-        WHERE d.name = 'currency' AND v.value = $1
-        """,
-        asked.rules.costs.currency,
-    )
+    unit = await declared_value(asked.connection, "currency", asked.rules.costs.currency)
     if not pairs or unit is None:
         return {}
     parameters = Parameters()

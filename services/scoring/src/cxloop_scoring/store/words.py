@@ -18,6 +18,19 @@ async def words_of(connection: Connection, ids: Collection[int]) -> dict[int, tu
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
+async def declared_value(connection: Connection, dimension: str, text: str | None) -> int | None:
+    """Give the value id of a text in a declared dimension; None where nothing was ever filed under it."""
+    found: int | None = await connection.fetchval(
+        """
+        SELECT v.id FROM dimension_values AS v JOIN dimensions AS d ON d.id = v.dimension
+        WHERE d.name = $1 AND v.value = $2
+        """,
+        dimension,
+        text,
+    )
+    return found
+
+
 def named_dimensions(
     columns: Sequence[int | None], more: Sequence[int], words: dict[int, tuple[str | None, str]]
 ) -> dict[str, str | list[str]]:
