@@ -118,7 +118,7 @@ class Explanations:
         elif question.population is Population.RELATIONSHIP:
             page, more = page_of(await latest(connection, reading, limit, after), limit)
             rows = await met.met(listed_fields(row) for row, _ in page)
-            verdicts = await latest_scores(met, span, rows)
+            verdicts = await latest_scores(met, rows)
         else:
             page, more = page_of(await _summed(connection, reading, limit, after), limit)
             verdicts = None

@@ -77,9 +77,8 @@ def _moment(row: MetRow) -> int:
     return row.at + row.value * _MILLISECOND_US
 
 
-async def closed_cases(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list[Verdict]:
+async def closed_cases(met: MetRows, rows: Sequence[MetRow]) -> list[Verdict]:
     """Judge openings, which n counts, and closings."""
-    del span
     superseded = await _superseded(met, {row.document for row in rows})
 
     def judged(row: MetRow) -> Verdict:
@@ -92,9 +91,8 @@ async def closed_cases(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list
     return [judged(row) for row in rows]
 
 
-async def recovered_cases(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list[Verdict]:
+async def recovered_cases(met: MetRows, rows: Sequence[MetRow]) -> list[Verdict]:
     """Judge closed cases by the next score of their customers."""
-    del span
     documents = {row.document for row in rows}
     superseded = await _superseded(met, documents)
     triggers = await _trigger_scores(met, documents - superseded.keys())
@@ -118,14 +116,14 @@ async def recovered_cases(met: MetRows, span: Span, rows: Sequence[MetRow]) -> l
     return [judged(row) for row in rows]
 
 
-async def lifted_scores(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list[Verdict]:
+async def lifted_scores(met: MetRows, rows: Sequence[MetRow]) -> list[Verdict]:
     """Judge low scores: whose customer was contacted, and what the next score was."""
     owners = owners_of(rows)
     latest: dict[tuple[int | None, int], MetRow] = {}
-    for row in await met.of_customers(owners, SCORES, span, filtered=True):
+    for row in await met.of_customers(owners, SCORES, met.span, filtered=True):
         if row.band == Band.LOW:
             latest[row.owner, row.metric] = row
-    later = by_owner(await met.of_customers(owners, SCORES, Span(span.since, FAR)))
+    later = by_owner(await met.of_customers(owners, SCORES, Span(met.span.since, FAR)))
     contacts = await _contacts(met, {row.document for row in rows})
 
     def judged(row: MetRow) -> Verdict:
@@ -166,9 +164,9 @@ class Risk:
     """All identifiers of these customers."""
 
 
-async def risk_at(met: MetRows, until: int) -> Risk:
-    """Find the cases of a question that are open at a moment; few ever are."""
-    parameters = Parameters([_OPENED, _CLOSED, instant(until)])
+async def risk_of(met: MetRows) -> Risk:
+    """Find the cases of a question that are open at the end of its window; few ever are."""
+    parameters = Parameters([_OPENED, _CLOSED, instant(met.span.until)])
     where = conditions(met.reading, parameters)
     rows = await met.connection.fetch(
         f"""

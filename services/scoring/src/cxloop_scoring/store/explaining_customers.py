@@ -23,7 +23,7 @@ from cxloop_scoring.domain.windows import Span
 from cxloop_scoring.store.meeting import SCORES
 from cxloop_scoring.store.met_rows import MetRows
 
-Judge: TypeAlias = Callable[[MetRows, Span, Sequence[MetRow]], Awaitable[list[Verdict]]]
+Judge: TypeAlias = Callable[[MetRows, Sequence[MetRow]], Awaitable[list[Verdict]]]
 """Gives the verdict on each row of a page, in their order; rows outside of the page are looked up for these alone."""
 
 _CONTACTS: Final = (MetricNumber.REPEAT_CONTACT_RATE,)
@@ -49,52 +49,49 @@ def _around(rows: Sequence[MetRow], before: int, after: int) -> Span:
     return Span(min(times) - before, max(times) + after + 1) if times else Span(0, 0)
 
 
-async def first_contacts(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list[Verdict]:
+async def first_contacts(met: MetRows, rows: Sequence[MetRow]) -> list[Verdict]:
     """Judge first solves and candidates by the contacts of the week after."""
-    del span
     candidates = [row for row in rows if row.metric == MetricNumber.FIRST_CONTACT_RESOLUTION]
     contacts = await met.of_customers(owners_of(candidates), _CONTACTS, _around(candidates, 0, WEEK))
     met_ones = by_matter(contacts)
     return [first_contact(row, met_ones) for row in rows]
 
 
-async def repeated_contacts(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list[Verdict]:
+async def repeated_contacts(met: MetRows, rows: Sequence[MetRow]) -> list[Verdict]:
     """Judge contacts by those of the week before."""
-    del span
     met_ones = by_matter(await met.of_customers(owners_of(rows), _CONTACTS, _around(rows, WEEK, 0)))
     return [repeated_contact(row, met_ones) for row in rows]
 
 
-async def answered_sends(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list[Verdict]:
+async def answered_sends(met: MetRows, rows: Sequence[MetRow]) -> list[Verdict]:
     """Judge sends; those that name no response by the answers that their customer gave."""
-    del span
     unlinked = [row for row in rows if row.metric == MetricNumber.SEND_UNLINKED]
     answers = by_owner(await met.of_customers(owners_of(unlinked), SCORES, _around(unlinked, 0, ANSWER_TIME)))
     return [answered_send(row, () if row.owner is None else answers.get(row.owner, ())) for row in rows]
 
 
-async def staying_customers(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list[Verdict]:
+async def staying_customers(met: MetRows, rows: Sequence[MetRow]) -> list[Verdict]:
     """Judge changes of state for retention."""
-    return await _kept(met, span, rows, leaving=False)
+    return await _kept(met, rows, leaving=False)
 
 
-async def leaving_customers(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list[Verdict]:
+async def leaving_customers(met: MetRows, rows: Sequence[MetRow]) -> list[Verdict]:
     """Judge changes of state for churn."""
-    return await _kept(met, span, rows, leaving=True)
+    return await _kept(met, rows, leaving=True)
 
 
-async def _kept(met: MetRows, span: Span, rows: Sequence[MetRow], *, leaving: bool) -> list[Verdict]:
+async def _kept(met: MetRows, rows: Sequence[MetRow], *, leaving: bool) -> list[Verdict]:
     # A lifecycle is named after its identifier: whatever a customer told is found without a search.
     identifiers = await met.identifiers(owners_of(rows))
     documents = [lifecycle_document(identifier) for identifier in identifiers]
     told = by_owner(await met.of_documents(documents, (MetricNumber.LIFECYCLE,)))
-    stays: Mapping[int | None, Stay] = {owner: stay(walked, span) for owner, walked in told.items()}
+    stays: Mapping[int | None, Stay] = {owner: stay(walked, met.span) for owner, walked in told.items()}
     return [kept_customer(row, stays.get(row.owner, Stay(None, None)), leaving=leaving) for row in rows]
 
 
-async def latest_scores(met: MetRows, span: Span, rows: Sequence[MetRow]) -> list[Verdict]:
+async def latest_scores(met: MetRows, rows: Sequence[MetRow]) -> list[Verdict]:
     """Tell of latest responses which ones of the window they replaced."""
-    given = by_owner(await met.of_customers(owners_of(rows), (MetricNumber.NPS,), span, filtered=True))
+    given = by_owner(await met.of_customers(owners_of(rows), (MetricNumber.NPS,), met.span, filtered=True))
     found: list[Verdict] = []
     for row in rows:
         own = () if row.owner is None else given.get(row.owner, ())

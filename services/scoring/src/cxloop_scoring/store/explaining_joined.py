@@ -11,7 +11,7 @@ from cxloop_scoring.domain.metrics import MetricNumber
 from cxloop_scoring.domain.observations import Band
 from cxloop_scoring.domain.windows import BEGINNING, Span
 from cxloop_scoring.store import explaining_cases, explaining_customers
-from cxloop_scoring.store.explaining_cases import Risk, amount_at_risk, risk_at
+from cxloop_scoring.store.explaining_cases import Risk, amount_at_risk, risk_of
 from cxloop_scoring.store.explaining_customers import Judge
 from cxloop_scoring.store.listing import ListedRow, Narrowing, Position, Rows, in_force
 from cxloop_scoring.store.meeting import SCORES
@@ -32,13 +32,15 @@ MEETING: Final[Mapping[str, tuple[MetricNumber, ...]]] = {
 }
 """Whose observations explain the metrics that are joined, those that n counts first."""
 
-_REACH: Final[Mapping[tuple[str, MetricNumber], int | None]] = {
-    ("retention", MetricNumber.LIFECYCLE): None,
-    ("churn", MetricNumber.LIFECYCLE): None,
-    ("recovery_rate", MetricNumber.CASE_CLOSED): None,
-    ("revenue_at_risk", MetricNumber.CASE_OPENED): None,
-}
-"""Whose observations may count though they lie before the window: however long before it they do."""
+_FROM_THE_BEGINNING: Final = frozenset(
+    (
+        ("retention", MetricNumber.LIFECYCLE),
+        ("churn", MetricNumber.LIFECYCLE),
+        ("recovery_rate", MetricNumber.CASE_CLOSED),
+        ("revenue_at_risk", MetricNumber.CASE_OPENED),
+    )
+)
+"""Whose observations may count though they lie before the window, however long before it they do."""
 
 _JUDGES: Final[Mapping[str, Judge]] = {
     "first_contact_resolution": explaining_customers.first_contacts,
@@ -57,7 +59,6 @@ class Joined:
     """One question about a metric that is joined."""
 
     met: MetRows
-    span: Span
     currency: str | None
     """The configured one."""
     risk: Risk | None
@@ -66,9 +67,8 @@ class Joined:
     @classmethod
     async def of(cls, met: MetRows, currency: str | None) -> "Joined":
         """Prepare to list and judge the rows of a question."""
-        (span,) = met.reading.spans
         at_risk = met.reading.question.metric.name == "revenue_at_risk"
-        return cls(met, span, currency, await risk_at(met, span.until) if at_risk else None)
+        return cls(met, currency, await risk_of(met) if at_risk else None)
 
     @property
     def _name(self) -> str:
@@ -87,16 +87,16 @@ class Joined:
         return found
 
     def _reached(self, number: MetricNumber) -> Span:
-        if (self._name, number) in _REACH:
-            return Span(BEGINNING, self.span.until)
+        if (self._name, number) in _FROM_THE_BEGINNING:
+            return Span(BEGINNING, self.met.span.until)
         if number == MetricNumber.CUSTOMER_VALUE:
-            return Span(self.span.until - YEAR, self.span.until)
-        return self.span
+            return Span(self.met.span.until - YEAR, self.met.span.until)
+        return self.met.span
 
     def _narrowing(self, number: MetricNumber) -> Narrowing | None:
         def closed_in_window(parameters: Parameters) -> str:
-            since = parameters.add(instant(max(BEGINNING, self.span.since)))
-            until = parameters.add(instant(self.span.until))
+            since = parameters.add(instant(max(BEGINNING, self.met.span.since)))
+            until = parameters.add(instant(self.met.span.until))
             closed_at = "l.at + l.value * interval '1 millisecond'"
             return f"{closed_at} >= {since}::timestamptz AND {closed_at} < {until}::timestamptz"
 
@@ -120,7 +120,7 @@ class Joined:
         """Judge the rows of a page."""
         met = await self.met.met(listed_fields(row) for row in rows)
         if self.risk is None:
-            return await _JUDGES[self._name](self.met, self.span, met)
+            return await _JUDGES[self._name](self.met, met)
         unit = await declared_value(self.met.connection, "currency", self.currency)
         return [
             amount_at_risk(one, self.risk, counted=unit in row.more)

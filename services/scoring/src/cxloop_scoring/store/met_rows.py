@@ -24,6 +24,12 @@ class MetRows:
         self._owners: dict[int, int] = {}
 
     @property
+    def span(self) -> Span:
+        """The one that is explained."""
+        (span,) = self.reading.spans
+        return span
+
+    @property
     def as_of(self) -> datetime | None:
         """The moment whose knowledge counts; None for now."""
         return self.reading.question.as_of
